@@ -1,0 +1,1 @@
+"""MQ Lab: message queues you can see."""

@@ -1,0 +1,7 @@
+"""The principle in plain Python, short enough to read in a cell."""
+
+from mqlab.queues.fifo import FIFO
+from mqlab.queues.priority import Priority
+from mqlab.queues.stack import Stack
+
+__all__ = ["FIFO", "Priority", "Stack"]

@@ -1,0 +1,166 @@
+"""The view of queues: producers on the left, what waits in the middle, consumers and what they did on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import svg
+
+from mqlab.state import ENDED, Message, Queue, State
+from mqlab.trace import Event, Trace, Watched
+from mqlab.views.player import Player
+from mqlab.views.shapes import SIZE, arrow, box, clickable, text, token
+
+WIDTH = 1000
+PITCH = SIZE + 4
+ROOM = 8  # tokens that a lane shows; the others are counted
+HELD, DONE = 2, 5  # tokens shown with a consumer: in hand, and finished
+_PRODUCER, _LANE, _CONSUMER, _DONE = (8, 112), (136, 536), (560, 748), (758, 998)  # left and right edge of each column
+_HEAD, _ROW = 34, 68  # heights: the line above a lane, and one producer or consumer
+
+
+def draw(state: State, *, puts: bool = False, gets: bool = False) -> str:
+    """Return the picture of a state as SVG; with `puts` and `gets` producers and consumers are buttons."""
+    elements: list[svg.Element] = []
+    tokens: list[svg.Element] = []
+    y = 4.0
+    for queue in state.queues.values():
+        y = _draw_queue(state, queue, y, puts, gets, elements, tokens)
+    elements.append(text(_PRODUCER[0], y + 20, _balance(state), "mq-soft"))
+    picture = svg.SVG(
+        viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(y + 32)),
+        class_=["mq-picture"],
+        extra={"role": "img", "aria-label": str(text(0, 0, str(state)).text)},
+        elements=elements + tokens,
+    )
+    return str(picture)
+
+
+def _draw_queue(
+    state: State, queue: Queue, top: float, puts: bool, gets: bool, scene: list[svg.Element], tokens: list[svg.Element]
+) -> float:
+    """Draw one queue with its producers and consumers below `top`; return where the next one begins."""
+    producers = [who for name, who in state.producers if name == queue.name]
+    consumers = [c for c in state.consumers.values() if c.queue == queue.name]
+    rows = max(len(producers), len(consumers), 1)
+    height = rows * _ROW
+    middle = top + _HEAD + height / 2
+
+    def centre(n: int, of: int) -> float:
+        return middle + (n - (of - 1) / 2) * _ROW
+
+    lane_top = middle - SIZE / 2 - 8
+    scene.append(text(_LANE[0], lane_top - 9, queue.name, "mq-name"))
+    scene.append(text(_LANE[1], lane_top - 9, f"{len(queue.ready):,} ready", "mq-soft mq-end"))
+    scene.append(box(_LANE[0], lane_top, _LANE[1] - _LANE[0], SIZE + 16, "mq-lane"))
+    for n, who in enumerate(producers):
+        y = centre(n, len(producers))
+        scene += arrow(_PRODUCER[1], y, _LANE[0], middle)
+        scene.append(_actor("put", queue.name, who, _PRODUCER, y, puts))
+    for n, consumer in enumerate(consumers):
+        y = centre(n, len(consumers))
+        scene += arrow(_LANE[1], middle, _CONSUMER[0], y)
+        scene.append(_actor("get", queue.name, consumer.name, _CONSUMER, y, gets))
+        for i, id in enumerate(consumer.holding[:HELD]):
+            tokens.append(token(state.messages[id], _CONSUMER[1] - 8 - SIZE / 2 - i * PITCH, y))
+        if len(consumer.holding) > HELD:
+            scene.append(text(_CONSUMER[1] - 8, y + 32, f"+ {len(consumer.holding) - HELD:,}", "mq-soft mq-end"))
+        for i, message in enumerate(list(consumer.done)[: -DONE - 1 : -1]):
+            tokens.append(token(message, _DONE[0] + 4 + SIZE / 2 + i * PITCH, y))
+        if consumer.acked:
+            scene.append(text(_DONE[0] + 6, y - 28, f"{consumer.acked:,} done, the latest first", "mq-soft"))
+
+    # The head, which is delivered next, is on the right; what has no room is counted at the tail.
+    fits = ROOM if len(queue.ready) <= ROOM else ROOM - 1
+    for i, id in enumerate(queue.ready[:fits]):
+        message = state.messages[id]
+        x = _LANE[1] - 8 - SIZE / 2 - i * PITCH
+        tokens.append(token(message, x, middle, _came_from(message, producers, centre)))
+    if len(queue.ready) > fits:
+        scene.append(text(_LANE[0] + 8, middle + 5, f"+ {len(queue.ready) - fits:,}"))
+    return top + _HEAD + height + 6
+
+
+def _came_from(
+    message: Message, producers: list[str], centre: Callable[[int, int], float]
+) -> tuple[float, float] | None:
+    if message.deliveries or message.producer not in producers:
+        return None
+    return (sum(_PRODUCER) / 2, centre(producers.index(message.producer), len(producers)))
+
+
+def _actor(verb: str, queue: str, who: str, column: tuple[float, float], y: float, button: bool) -> svg.G:
+    """Draw a producer or a consumer; as a button it sends `put:QUEUE:WHO` or `get:QUEUE:WHO`."""
+    left, right = column
+    words = f"{who} puts a message into {queue}" if verb == "put" else f"{who} takes a message from {queue}"
+    name = who if len(who) <= 10 else who[:9] + "…"
+    return svg.G(
+        class_=["mq-actor", *(["mq-clickable"] if button else [])],
+        extra=clickable(f"{verb}:{queue}:{who}", words) if button else None,
+        elements=[
+            box(left, y - 26, right - left, 52),
+            text(left + 10, y + (-2 if button else 5), name, "mq-name"),
+            *([text(left + 10, y + 17, f"▸ {verb}", "mq-soft")] if button else []),
+        ],
+    )
+
+
+def _balance(state: State) -> str:
+    """Say where every message is: published = ready + unacked + ended."""
+    ended = "".join(f" + {state.ended[end]:,} {end}" for end in ENDED if state.ended[end])
+    return f"{state.published:,} published = {state.ready:,} ready + {state.unacked:,} unacked{ended}"
+
+
+def says(trace: Trace, moment: int) -> str:
+    """Say in a sentence what the event that led to `moment` was."""
+    if moment == 0:
+        return "Nothing has happened yet."
+    event = trace[moment - 1]
+    label = _label(trace, moment, event)
+    return {
+        "declare": f"The queue {event.queue} is there.",
+        "produce": f"{event.who} is ready to put messages into {event.queue}.",
+        "consume": f"{event.who} is ready to take messages from {event.queue}.",
+        "cancel": f"{event.who} takes no more messages from {event.queue}.",
+        "publish": f"{event.who} puts {label} into {event.queue}.",
+        "deliver": f"{event.who} takes {label} from {event.queue}.",
+        "ack": f"{event.who} is done with {label}.",
+        "requeue": f"{label} goes back to {event.queue}, to its old place.",
+        "dead-letter": f"{label} is dead-lettered.",
+        "expire": f"{label} has waited too long and expires.",
+        "drop": f"{label} is dropped.",
+        "return": f"{label} is returned to its producer.",
+    }[event.kind]
+
+
+def _label(trace: Trace, moment: int, event: Event) -> str:
+    if not event.message:
+        return ""
+    if event.kind == "publish":
+        return event.label or event.message
+    return trace.state(moment - 1).messages[event.message].label
+
+
+def show(
+    what: Trace | Watched,
+    *,
+    on_put: Callable[[str, str], object] | None = None,
+    on_get: Callable[[str, str], object] | None = None,
+    title: str = "Queue",
+) -> Player:
+    """Show a trace, or a watched queue, as a picture that moves.
+
+    With `on_put` and `on_get` a click on a producer or consumer calls them with (queue name, its name).
+    """
+    trace = what.trace if isinstance(what, Watched) else what
+
+    def picture(state: State) -> str:
+        return draw(state, puts=on_put is not None, gets=on_get is not None)
+
+    def click(action: str) -> None:
+        verb, queue, who = action.split(":", 2)
+        call = on_put if verb == "put" else on_get
+        if call:
+            call(queue, who)
+
+    return Player(trace, picture, says=says, on_click=click, title=title)

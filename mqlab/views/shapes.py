@@ -1,0 +1,96 @@
+"""The parts that every view is drawn of: texts, boxes, arrows and the tokens that stand for messages."""
+
+from __future__ import annotations
+
+from html import escape
+from math import cos, pi, sin
+
+import svg
+
+from mqlab.state import Message
+from mqlab.views.palette import LOOKS
+
+SIZE = 44  # width and height of a token, in the picture's units
+
+
+def text(x: float, y: float, words: str, kind: str = "") -> svg.Text:
+    """Return a text; `kind` holds the classes that make it soft, bold, centred or right-aligned."""
+    return svg.Text(x=x, y=y, text=escape(words, quote=False), class_=["mq-text", *kind.split()])
+
+
+def box(x: float, y: float, width: float, height: float, kind: str = "mq-box") -> svg.Rect:
+    """Return a box with round corners."""
+    return svg.Rect(x=x, y=y, width=width, height=height, rx=8, class_=[kind])
+
+
+def arrow(x: float, y: float, to_x: float, to_y: float) -> list[svg.Element]:
+    """Return a way from one point to another, with its tip at the end; it leaves and arrives horizontally."""
+    middle = (x + to_x) / 2
+    line = svg.Path(
+        d=[svg.M(x, y), svg.C(middle, y, middle, to_y, to_x - 7, to_y)],
+        class_=["mq-way"],
+    )
+    return [line, svg.Polygon(points=[(to_x, to_y), (to_x - 8, to_y - 5), (to_x - 8, to_y + 5)], class_=["mq-tip"])]
+
+
+def at(x: float, y: float) -> list[svg.Transform]:
+    """Return the transform that puts a group at (x, y)."""
+    return [svg.Translate(round(x, 1), round(y, 1))]
+
+
+def clickable(action: str, label: str) -> dict[str, str]:
+    """Return the attributes that make an element a button whose `action` comes back to Python."""
+    return {
+        "data-click": escape(action),
+        "role": "button",
+        "tabindex": "0",
+        "aria-label": escape(label),
+    }
+
+
+def token(message: Message, x: float, y: float, came_from: tuple[float, float] | None = None) -> svg.G:
+    """Return the token of a message with its centre at (x, y); a new one starts its way at `came_from`."""
+    look = LOOKS[message.state]
+    label = message.label if len(message.label) <= 5 else message.label[:4] + "…"
+    extra = {"data-from": f"{came_from[0]:g},{came_from[1]:g}"} if came_from else {}
+    return svg.G(
+        class_=["mq-token", f"mq-{message.state}", *(["mq-small"] if len(label) > 3 else [])],
+        data={"key": escape(f"m:{message.id}")},
+        transform=at(x, y),
+        extra=extra,
+        elements=[
+            _title(message),
+            _outline(look.shape),
+            svg.Text(x=0, y=2 if look.badge else 5, text=escape(label, quote=False), class_=["mq-label"]),
+            *([svg.Text(x=0, y=15, text=look.badge, class_=["mq-badge"])] if look.badge else []),
+        ],
+    )
+
+
+def _title(message: Message) -> svg.Title:
+    words = f"{message.label}: {message.state}"
+    if message.holder:
+        words += f", {message.holder}"
+    if message.deliveries > 1:
+        words += f", delivered {message.deliveries} times"
+    return svg.Title(text=escape(words, quote=False))
+
+
+def _outline(shape: str) -> svg.Element:
+    """Return the outline of a token round (0, 0)."""
+    half = SIZE / 2 - 1
+    if shape == "circle":
+        return svg.Circle(r=half, class_=["mq-shape"])
+    if shape == "square":
+        return svg.Rect(x=-half, y=-half, width=2 * half, height=2 * half, rx=7, class_=["mq-shape"])
+    corners, turn = {
+        "diamond": (4, 0.0),
+        "triangle": (3, 1.0),
+        "pentagon": (5, 0.0),
+        "hexagon": (6, 0.5),
+        "octagon": (8, 0.5),
+    }[shape]
+    angles = [2 * pi * (n + turn / 2 + turn % 1 / 2) / corners for n in range(corners)]
+    return svg.Polygon(
+        points=[(round(half * 1.08 * sin(a), 1), round(-half * 1.08 * cos(a), 1)) for a in angles], class_=["mq-shape"]
+    )

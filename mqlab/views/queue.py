@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 
 import svg
 
 from mqlab.state import ENDED, Message, Queue, State
-from mqlab.trace import Event, Trace, Watched
+from mqlab.trace import Trace, Watched
 from mqlab.views.player import Player
 from mqlab.views.shapes import SIZE, arrow, box, clickable, text, token
 
@@ -30,7 +31,7 @@ def draw(state: State, *, puts: bool = False, gets: bool = False) -> str:
     picture = svg.SVG(
         viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(y + 32)),
         class_=["mq-picture"],
-        extra={"role": "img", "aria-label": str(text(0, 0, str(state)).text)},
+        extra={"role": "img", "aria-label": escape(str(state))},
         elements=elements + tokens,
     )
     return str(picture)
@@ -116,29 +117,24 @@ def says(trace: Trace, moment: int) -> str:
     if moment == 0:
         return "Nothing has happened yet."
     event = trace[moment - 1]
-    label = _label(trace, moment, event)
+    label, who = event.label or event.message, event.who
+    if event.message and event.kind != "publish":
+        message = trace.state(moment - 1).messages[event.message]
+        label, who = message.label, event.who or message.holder
     return {
         "declare": f"The queue {event.queue} is there.",
-        "produce": f"{event.who} is ready to put messages into {event.queue}.",
-        "consume": f"{event.who} is ready to take messages from {event.queue}.",
-        "cancel": f"{event.who} takes no more messages from {event.queue}.",
-        "publish": f"{event.who} puts {label} into {event.queue}.",
-        "deliver": f"{event.who} takes {label} from {event.queue}.",
-        "ack": f"{event.who} is done with {label}.",
-        "requeue": f"{label} goes back to {event.queue}, to its old place.",
+        "produce": f"{who} is ready to put messages into {event.queue}.",
+        "consume": f"{who} is ready to take messages from {event.queue}.",
+        "cancel": f"{who} takes no more messages from {event.queue}.",
+        "publish": f"{who} puts {label} into {event.queue}.",
+        "deliver": f"{who} takes {label}.",
+        "ack": f"{who} is done with {label}.",
+        "requeue": f"{label} goes back to its old place in the queue.",
         "dead-letter": f"{label} is dead-lettered.",
         "expire": f"{label} has waited too long and expires.",
         "drop": f"{label} is dropped.",
         "return": f"{label} is returned to its producer.",
     }[event.kind]
-
-
-def _label(trace: Trace, moment: int, event: Event) -> str:
-    if not event.message:
-        return ""
-    if event.kind == "publish":
-        return event.label or event.message
-    return trace.state(moment - 1).messages[event.message].label
 
 
 def show(

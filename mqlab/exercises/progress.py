@@ -1,0 +1,154 @@
+"""The learner's progress: a small JSON file in their own folder.
+
+Its shape: {"labs": {"05": {"1": {"solved": "2026-11-23T10:00:00+01:00", "hints": 2, "asked": 1}}}}.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from mqlab import paths
+
+LOCK_LIMIT = 2.0  # seconds
+
+Progress = dict[str, Any]
+
+
+def file() -> Path:
+    """Return where progress is kept: what MQLAB_PROGRESS names (tests, build, check), else progress.json at home."""
+    named = os.environ.get("MQLAB_PROGRESS")
+    return Path(named) if named else paths.home() / "progress.json"
+
+
+def load() -> Progress:
+    """Return the progress, empty when there is no file. A broken file is moved aside, and that is said."""
+    try:
+        path = file()
+        with _locked(path):
+            return _read(path)
+    except OSError:
+        return {"labs": {}}
+
+
+def solved(lab: str) -> set[int]:
+    """Return the numbers of the exercises of a lab that are solved."""
+    return {int(n) for n, facts in load()["labs"].get(lab, {}).items() if "solved" in facts}
+
+
+def mark_solved(lab: str, exercise: int) -> None:
+    """Note that an exercise is solved, and when it first was."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    _update(lab, exercise, lambda facts: facts.setdefault("solved", now))
+
+
+def count(lab: str, exercise: int, what: str) -> int:
+    """Add one to a count of an exercise ("hints", "asked") and return the new count."""
+
+    def add(facts: dict[str, Any]) -> None:
+        facts[what] = facts.get(what, 0) + 1
+
+    return int(_update(lab, exercise, add)[what])
+
+
+def _update(lab: str, exercise: int, change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """Change the facts of one exercise in the file as it is now, and return them.
+
+    When the file cannot be written, that is said, and the notebook goes on.
+    """
+    facts: dict[str, Any] = {}
+    try:
+        path = file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path):
+            progress = _read(path)
+            facts = progress["labs"].setdefault(lab, {}).setdefault(str(exercise), {})
+            change(facts)
+            _write(path, progress)
+    except OSError as error:
+        change(facts)
+        print(f"Your progress could not be kept ({error}). Is the folder yours, and is there room?", file=sys.stderr)
+    return facts
+
+
+def _read(path: Path) -> Progress:
+    try:
+        progress = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"labs": {}}
+    except ValueError:  # not JSON, or not text
+        progress = None
+    if _well_formed(progress):
+        return {"labs": {}} | progress
+    aside = path.with_name(f"{path.stem}.broken-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.json")
+    path.replace(aside)
+    print(f"Your progress file could not be read; it is kept as {aside.name}, and a new one begins.", file=sys.stderr)
+    return {"labs": {}}
+
+
+def _well_formed(progress: Any) -> bool:
+    labs = progress.get("labs", {}) if isinstance(progress, dict) else None
+    return isinstance(labs, dict) and all(
+        isinstance(lab, dict)
+        and all(n.isdecimal() and isinstance(facts, dict) and _sound(facts) for n, facts in lab.items())
+        for lab in labs.values()
+    )
+
+
+def _sound(facts: dict[str, Any]) -> bool:
+    return all(isinstance(facts.get(what, 0), int) for what in ("hints", "asked"))
+
+
+def _write(path: Path, progress: Progress) -> None:
+    """Replace the file at once: a reader, or a crash, never meets half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(progress, out, indent=1, sort_keys=True)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the progress file's lock, so that two kernels do not overwrite each other; it ends with its process.
+
+    After LOCK_LIMIT seconds the work goes on without it: one fact may be lost then, never the file.
+    """
+    if not path.parent.is_dir():
+        yield
+        return
+    with path.with_suffix(".lock").open("a") as lock:
+        deadline = time.monotonic() + LOCK_LIMIT
+        while not _try_lock(lock) and time.monotonic() < deadline:
+            time.sleep(0.01)  # neither system offers a lock with a time limit
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(lock: IO[str]) -> bool:
+        try:
+            lock.seek(0)
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_lock(lock: IO[str]) -> bool:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

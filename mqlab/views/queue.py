@@ -117,19 +117,19 @@ def says(trace: Trace, moment: int) -> str:
     if moment == 0:
         return "Nothing has happened yet."
     event = trace[moment - 1]
-    label, who = event.label or event.message, event.who
+    label, who, queue = event.label or event.message, event.who, event.queue
     if event.message and event.kind != "publish":
         message = trace.state(moment - 1).messages[event.message]
-        label, who = message.label, event.who or message.holder
+        label, who, queue = message.label, event.who or message.holder, message.queue
     return {
-        "declare": f"The queue {event.queue} is there.",
-        "produce": f"{who} is ready to put messages into {event.queue}.",
-        "consume": f"{who} is ready to take messages from {event.queue}.",
-        "cancel": f"{who} takes no more messages from {event.queue}.",
-        "publish": f"{who} puts {label} into {event.queue}.",
-        "deliver": f"{who} takes {label}.",
+        "declare": f"The queue {queue} is there.",
+        "produce": f"{who} is ready to put messages into {queue}.",
+        "consume": f"{who} is ready to take messages from {queue}.",
+        "cancel": f"{who} takes no more messages from {queue}.",
+        "publish": f"{who} puts {label} into {queue}.",
+        "deliver": f"{who} takes {label} from {queue}.",
         "ack": f"{who} is done with {label}.",
-        "requeue": f"{label} goes back to its old place in the queue.",
+        "requeue": f"{label} goes back to its old place in {queue}.",
         "dead-letter": f"{label} is dead-lettered.",
         "expire": f"{label} has waited too long and expires.",
         "drop": f"{label} is dropped.",

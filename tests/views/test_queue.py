@@ -112,10 +112,10 @@ def test_the_balance_is_told() -> None:
 def test_every_event_has_its_sentence() -> None:
     trace = busy()
     assert says(trace, 0) == "Nothing has happened yet."
-    assert says(trace, 7) == "Ana takes L0."
+    assert says(trace, 7) == "Ana takes L0 from q."
     assert [says(trace, k) for k in (len(trace) - 1, len(trace))] == [
         "Ana is done with L0.",
-        "L1 goes back to its old place in the queue.",
+        "L1 goes back to its old place in q.",
     ]
     for kind in KINDS:
         told = Trace([Event("publish", message="m", queue="q", who="Ana"), Event("consume", queue="q", who="Cy")])

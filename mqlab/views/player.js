@@ -1,0 +1,490 @@
+// The player in the page: keeps pictures, shows one moment of a trace, moves what has changed, speaks with Python.
+
+const MOVE = 350; // ms that a move takes
+const STEP = 900; // ms from moment to moment while playing
+const SAY = 2500; // ms between two announcements while playing
+const TELL = 60; // ms between two messages about where we are
+const KEPT = 512; // pictures
+const BEHIND = 8; // pictures fetched round the moment shown
+const AHEAD = 24;
+const SPEEDS = [0.25, 0.5, 1, 2, 4];
+const SPEED_NAMES = ["¼×", "½×", "1×", "2×", "4×"];
+
+const ICONS = {
+  first: "M5 5h2v14H5zM19 5v14L8.5 12z",
+  back: "M17 5v14L6.500 12z",
+  play: "M7 4.500v15L19.500 12z",
+  pause: "M6 5h4v14H6zM14 5h4v14h-4z",
+  step: "M7 5v14l7.500-7zM16 5h2.500v14H16z",
+  last: "M17 5h2v14h-2zM5 5v14l10.500-7z",
+};
+
+const parser = new DOMParser();
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+const clamp = (n, low, high) => Math.min(high, Math.max(low, n));
+
+// ---------------------------------------------------------------------------------------------- one picture, in motion
+
+/** Shows one picture after the other; elements with the same key move from place to place. Idle, it runs no loop. */
+class Stage {
+  constructor(host) {
+    this.host = host;
+    this.svg = null;
+    this.items = new Map(); // key -> { el, source, x, y, o, ... }
+    this.moving = new Set();
+    this.frame = 0;
+    this.tick = this.tick.bind(this);
+  }
+
+  draw(markup, ms, backwards) {
+    const picture = parser.parseFromString(markup, "image/svg+xml").documentElement;
+    if (picture.nodeName !== "svg") throw new Error("The picture is not an SVG.");
+    const focused = this.svg?.contains(document.activeElement) ? document.activeElement.dataset.click : undefined;
+    if (!this.svg) {
+      this.svg = this.host.appendChild(document.importNode(picture, false));
+      ms = 0;
+    }
+    setAttributes(this.svg, picture);
+    // What is inside an image is no button to assistive technology: with buttons the picture is a group.
+    this.svg.setAttribute("role", picture.querySelector("[data-click]") ? "group" : "img");
+
+    const gone = new Set(this.items.keys());
+    const now = performance.now();
+    let scenery = 0;
+    let cursor = this.svg.firstElementChild;
+    for (const child of picture.children) {
+      const keyed = child.hasAttribute("data-key");
+      const key = keyed ? child.dataset.key : `${child.tagName} ${scenery++}`;
+      const place = takePlace(child);
+      const from = takePoint(child, "data-from");
+      const to = takePoint(child, "data-to");
+      gone.delete(key);
+      let item = this.items.get(key);
+      if (item && item.el.tagName !== child.tagName) {
+        this.remove(key, item);
+        item = undefined;
+      }
+      const fresh = !item;
+      if (fresh) {
+        item = { el: document.importNode(child, true), x: 0, y: 0, o: 1 };
+        const start = (backwards ? to : from) ?? place;
+        if (place) [item.x, item.y] = start;
+        if (keyed && ms) item.o = 0;
+        this.items.set(key, item);
+      } else if (!item.source.isEqualNode(child)) {
+        setAttributes(item.el, child, ["transform", "opacity"]);
+        item.el.replaceChildren(...document.importNode(child, true).childNodes);
+      }
+      Object.assign(item, { source: child, keyed, from, to, placed: Boolean(place), leaving: false });
+      item.el.style.pointerEvents = "";
+      this.send(item, place ?? [item.x, item.y], 1, now, ms, fresh);
+      while (cursor && gone.has(cursor.mqKey)) cursor = cursor.nextElementSibling;
+      item.el.mqKey = key;
+      if (item.el === cursor) cursor = cursor.nextElementSibling;
+      else this.svg.insertBefore(item.el, cursor);
+    }
+    for (const key of gone) {
+      const item = this.items.get(key);
+      if (!item.keyed || !ms) {
+        this.remove(key, item);
+      } else if (!item.leaving) {
+        item.leaving = true;
+        item.el.style.pointerEvents = "none";
+        this.send(item, (backwards ? item.from : item.to) ?? [item.x, item.y], 0, now, ms, false);
+      }
+    }
+    if (focused !== undefined && !this.svg.contains(document.activeElement)) {
+      this.svg.querySelector(`[data-click="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    }
+    if (this.moving.size && !this.frame) this.frame = requestAnimationFrame(this.tick);
+  }
+
+  /** Send an item on its way, from where it is now. */
+  send(item, [x, y], o, now, ms, fresh) {
+    const there = item.x === x && item.y === y && item.o === o;
+    if (there && !fresh && !this.moving.has(item)) return;
+    if (!ms || there) {
+      Object.assign(item, { x, y, o });
+      this.moving.delete(item);
+      this.place(item);
+      return;
+    }
+    Object.assign(item, { x0: item.x, y0: item.y, o0: item.o, x1: x, y1: y, o1: o, began: now, ms });
+    this.moving.add(item);
+    if (fresh) this.place(item);
+  }
+
+  place(item) {
+    if (item.placed) item.el.setAttribute("transform", `translate(${item.x.toFixed(1)},${item.y.toFixed(1)})`);
+    if (item.o < 1) item.el.setAttribute("opacity", item.o.toFixed(2));
+    else if (item.el.hasAttribute("opacity")) item.el.removeAttribute("opacity");
+  }
+
+  tick(now) {
+    for (const item of this.moving) {
+      const part = clamp((now - item.began) / item.ms, 0, 1);
+      const eased = part * part * (3 - 2 * part);
+      item.x = part === 1 ? item.x1 : item.x0 + (item.x1 - item.x0) * eased;
+      item.y = part === 1 ? item.y1 : item.y0 + (item.y1 - item.y0) * eased;
+      item.o = part === 1 ? item.o1 : item.o0 + (item.o1 - item.o0) * eased;
+      if (part === 1) {
+        this.moving.delete(item);
+        if (item.leaving) {
+          this.remove(item.el.mqKey, item);
+          continue;
+        }
+      }
+      this.place(item);
+    }
+    this.frame = this.moving.size ? requestAnimationFrame(this.tick) : 0;
+  }
+
+  remove(key, item) {
+    item.el.remove();
+    this.moving.delete(item);
+    this.items.delete(key);
+  }
+
+  end() {
+    cancelAnimationFrame(this.frame);
+  }
+}
+
+function setAttributes(el, like, except = []) {
+  for (const { name } of [...el.attributes]) {
+    if (!like.hasAttribute(name) && name !== "style" && !except.includes(name)) el.removeAttribute(name);
+  }
+  for (const { name, value } of like.attributes) {
+    if (name !== "xmlns" && el.getAttribute(name) !== value) el.setAttribute(name, value);
+  }
+}
+
+/** Take the translation off an element and return it as [x, y]; any other transform stays where it is. */
+function takePlace(el) {
+  const found = /^\s*translate\(\s*([-\d.e]+)(?:[\s,]+([-\d.e]+))?\s*\)\s*$/.exec(el.getAttribute("transform") ?? "");
+  if (!found) return null;
+  el.removeAttribute("transform");
+  return [Number(found[1]), Number(found[2] ?? 0)];
+}
+
+function takePoint(el, name) {
+  const point = el.getAttribute(name)?.split(",").map(Number);
+  el.removeAttribute(name);
+  return point?.length === 2 && point.every(Number.isFinite) ? point : null;
+}
+
+// ------------------------------------------------------------------------------ what all views of one player have in common
+
+/** The pictures that are here, the moment shown, and whether it plays. */
+class Store {
+  constructor(model) {
+    const start = model.get("_start");
+    this.title = model.get("_title");
+    this.length = start.length;
+    this.at = start.at;
+    this.live = start.at === start.length;
+    this.pictures = new Map([[start.at, start.picture]]);
+    this.playing = false;
+    this.speed = 1;
+    this.problem = "";
+    this.asking = false;
+    this.views = new Set();
+    this.wire = model.widget_manager.get_model(model.get("_wire")).catch(() => null); // no kernel: a picture is left
+    model.on("msg:custom", (message) => this.hear(message));
+  }
+
+  tell(message) {
+    this.wire.then((wire) => wire?.send(message));
+  }
+
+  tellAt() {
+    if (this.telling) return;
+    this.telling = setTimeout(() => {
+      this.telling = 0;
+      this.tell({ type: "at", at: this.at, live: this.live });
+    }, TELL);
+  }
+
+  hear(message) {
+    if (message.type === "pictures") {
+      this.length = Math.max(this.length, message.length);
+      message.pictures.forEach((picture, n) => this.pictures.set(message.first + n, picture));
+      if (message.asked) this.asking = false;
+      if (this.live) this.at = this.length;
+      this.forget();
+      this.want();
+    } else if (message.type === "go") {
+      this.pause();
+      this.goTo(message.at);
+      return;
+    } else if (message.type === "problem") {
+      this.problem = message.text;
+      this.asking = false;
+    }
+    this.changed();
+  }
+
+  /** Keep no more than KEPT pictures: the ones nearest to the moment shown. */
+  forget() {
+    while (this.pictures.size > KEPT) {
+      let farthest = this.at;
+      for (const k of this.pictures.keys()) if (Math.abs(k - this.at) > Math.abs(farthest - this.at)) farthest = k;
+      this.pictures.delete(farthest);
+    }
+  }
+
+  /** Ask Python for pictures that are missing round the moment shown; one question at a time. */
+  want() {
+    if (this.asking) return;
+    const missing = [];
+    const last = Math.min(this.length, this.at + AHEAD);
+    for (let k = Math.max(0, this.at - BEHIND); k <= last; k++) if (!this.pictures.has(k)) missing.push(k);
+    if (!missing.length) return;
+    this.asking = true;
+    this.tell({ type: "frames", first: missing[0], count: missing.at(-1) - missing[0] + 1 });
+  }
+
+  goTo(moment) {
+    this.at = clamp(moment, 0, this.length);
+    this.live = this.at === this.length;
+    this.problem = "";
+    this.tellAt();
+    this.want();
+    this.changed();
+  }
+
+  /** Go where the reader wants to be. */
+  steer(moment) {
+    this.pause();
+    this.goTo(moment);
+  }
+
+  click(action) {
+    if (!this.live) this.steer(this.length); // what the click does happens now, so look at now
+    this.tell({ type: "click", action });
+  }
+
+  toggle() {
+    if (this.playing) {
+      this.pause();
+      this.changed();
+      return;
+    }
+    this.playing = true;
+    if (this.at < this.length) {
+      this.next();
+    } else {
+      this.goTo(0);
+      this.later(STEP / this.speed);
+    }
+  }
+
+  next() {
+    if (this.at >= this.length) {
+      this.pause();
+      this.changed();
+    } else if (this.pictures.has(this.at + 1)) {
+      this.goTo(this.at + 1);
+      this.later(STEP / this.speed);
+    } else {
+      this.want();
+      this.later(TELL);
+    }
+  }
+
+  later(ms) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.next(), ms);
+  }
+
+  pause() {
+    clearTimeout(this.timer);
+    this.playing = false;
+  }
+
+  setSpeed(speed) {
+    this.speed = speed;
+    this.changed();
+  }
+
+  changed() {
+    for (const view of this.views) view.show();
+  }
+
+  add(view) {
+    this.views.add(view);
+    if (this.views.size === 1) this.tell({ type: "hello" });
+    this.want();
+  }
+
+  remove(view) {
+    this.views.delete(view);
+    if (this.views.size) return;
+    this.pause();
+    this.tell({ type: "bye" });
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ what the reader sees
+
+let count = 0;
+
+/** One view: the picture, a caption and the toolbar. */
+class View {
+  constructor(store, host) {
+    this.store = store;
+    this.shown = null; // the picture on the stage
+    this.shownAt = store.at;
+    this.drawn = 0;
+    this.said = 0;
+    const id = `mqlab-${Date.now()}-${count++}`;
+    const button = (name, icon, label, key) =>
+      `<button type="button" data-do="${name}" aria-label="${label}" aria-keyshortcuts="${key.replace("Space", "Space")}"
+        title="${label} (${key})"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[icon]}"/></svg></button>`;
+    this.root = document.createElement("div");
+    this.root.className = "mqlab mqlab-player";
+    this.root.tabIndex = -1;
+    this.root.setAttribute("role", "region");
+    this.root.setAttribute("aria-labelledby", id);
+    this.root.innerHTML = `
+      <div class="mqlab-title" id="${id}"></div>
+      <div class="mqlab-stage"></div>
+      <p class="mqlab-caption"></p>
+      <p class="mqlab-problem" role="alert"></p>
+      <input class="mqlab-slider" type="range" min="0" step="1" aria-label="Moment" title="Moment (arrow keys)">
+      <div class="mqlab-bar" role="toolbar" aria-label="Steer the picture">
+        ${button("first", "first", "To the start", "Home")}
+        ${button("back", "back", "Step back", "ArrowLeft")}
+        ${button("play", "play", "Play", "Space")}
+        ${button("step", "step", "Step", "ArrowRight")}
+        ${button("last", "last", "To the end", "End")}
+        <span class="mqlab-where"></span>
+        <label class="mqlab-speed">Speed <select aria-label="Speed" title="Speed (+ and -)">
+          ${SPEEDS.map((speed, n) => `<option value="${speed}">${SPEED_NAMES[n]}</option>`).join("")}
+        </select></label>
+      </div>
+      <div class="mqlab-live" aria-live="polite"></div>`;
+    const find = (selector) => this.root.querySelector(selector);
+    this.caption = find(".mqlab-caption");
+    this.problem = find(".mqlab-problem");
+    this.slider = find("input");
+    this.speed = find("select");
+    this.where = find(".mqlab-where");
+    this.live = find(".mqlab-live");
+    this.buttons = Object.fromEntries([...this.root.querySelectorAll("button")].map((el) => [el.dataset.do, el]));
+    find(".mqlab-title").textContent = store.title;
+    this.stage = new Stage(find(".mqlab-stage"));
+    this.actions = {
+      first: () => store.steer(0),
+      back: () => store.steer(store.at - 1),
+      play: () => store.toggle(),
+      step: () => store.steer(store.at + 1),
+      last: () => store.steer(store.length),
+    };
+
+    this.root.addEventListener("click", (event) => this.onClick(event));
+    this.slider.addEventListener("input", () => store.steer(Number(this.slider.value)));
+    this.speed.addEventListener("change", () => store.setSpeed(Number(this.speed.value)));
+    // On the window and in the capturing phase, to be there before the shortcuts of JupyterLab.
+    this.onKey = this.onKey.bind(this);
+    window.addEventListener("keydown", this.onKey, true);
+    host.append(this.root);
+    store.add(this);
+    this.show();
+  }
+
+  show() {
+    const { at, length, pictures, playing, speed, problem } = this.store;
+    const picture = pictures.get(at);
+    if (picture && picture !== this.shown) {
+      const now = performance.now();
+      // When pictures come fast a move takes no longer than the time between two of them.
+      const ms = calm.matches ? 0 : playing ? Math.min(MOVE, STEP) / speed : clamp(now - this.drawn, TELL, MOVE);
+      this.stage.draw(picture.svg, ms, at < this.shownAt);
+      Object.assign(this, { shown: picture, shownAt: at, drawn: now });
+      this.caption.textContent = picture.says;
+    }
+    this.root.setAttribute("aria-busy", String(!picture));
+    const time = picture ? `${picture.t.toFixed(2)} s` : "…";
+    this.where.textContent = `${at} / ${length} · ${time}`;
+    this.slider.max = length;
+    this.slider.value = at;
+    this.slider.setAttribute("aria-valuetext", `event ${at} of ${length}, ${time}${picture ? `: ${picture.says}` : ""}`);
+    this.speed.value = String(speed);
+    this.problem.textContent = problem;
+    this.buttons.first.disabled = this.buttons.back.disabled = at === 0;
+    this.buttons.step.disabled = this.buttons.last.disabled = at === length;
+    this.buttons.play.disabled = length === 0;
+    this.buttons.play.setAttribute("aria-label", playing ? "Pause" : "Play");
+    this.buttons.play.title = playing ? "Pause (Space)" : "Play (Space)";
+    this.buttons.play.querySelector("path").setAttribute("d", playing ? ICONS.pause : ICONS.play);
+    this.announce(picture?.says);
+  }
+
+  /** Say the caption to those who cannot see it; while it plays, not each time. */
+  announce(sentence) {
+    const now = performance.now();
+    if (!sentence || sentence === this.live.textContent) return;
+    if (this.store.playing && now - this.said < SAY) return;
+    this.said = now;
+    this.live.textContent = sentence;
+  }
+
+  onClick(event) {
+    const mark = event.target.closest("[data-click]");
+    const button = event.target.closest("[data-do]");
+    if (mark) this.store.click(mark.dataset.click);
+    else if (button) this.actions[button.dataset.do]();
+    else if (!event.target.closest("input, select, label")) this.root.focus({ preventScroll: true });
+  }
+
+  onKey(event) {
+    const { key, target } = event;
+    if (!this.root.contains(target) || event.ctrlKey || event.metaKey || event.altKey || key === "Tab") return;
+    event.stopPropagation(); // a plain key means this view, and not the cell
+    if (target === this.speed) return;
+    const native = target.closest("button") && (key === " " || key === "Enter");
+    if (native) return;
+    const mark = target.closest("[data-click]");
+    const faster = (by) => {
+      const n = SPEEDS.indexOf(this.store.speed) + by;
+      if (SPEEDS[n]) this.store.setSpeed(SPEEDS[n]);
+    };
+    const { first, back, play, step, last } = this.actions;
+    const press = mark ? () => event.repeat || this.store.click(mark.dataset.click) : null;
+    const action = {
+      " ": press ?? play,
+      Enter: press,
+      ArrowLeft: back,
+      ArrowRight: step,
+      Home: first,
+      End: last,
+      "+": () => faster(1),
+      "=": () => faster(1),
+      "-": () => faster(-1),
+    }[key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  end() {
+    window.removeEventListener("keydown", this.onKey, true);
+    this.stage.end();
+    this.store.remove(this);
+    this.root.remove();
+  }
+}
+
+export default () => {
+  let store;
+  return {
+    initialize({ model }) {
+      store = new Store(model);
+    },
+    render({ el }) {
+      const view = new View(store, el);
+      return () => view.end();
+    },
+  };
+};

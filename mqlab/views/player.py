@@ -1,0 +1,188 @@
+"""The player: a widget that shows a trace through a view, moment by moment, and brings clicks back to Python."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from mqlab.state import State
+from mqlab.trace import Trace
+from mqlab.views import palette, still
+
+PERIOD = 0.05  # seconds between two pushes to the page: more than 20 a second it would not draw anyway
+MOST = 64  # pictures in one answer
+
+_HERE = Path(__file__).parent
+
+
+class Wire(anywidget.AnyWidget):
+    """What the page says to Python comes over a widget of its own.
+
+    ipykernel pins a widget's messages to the thread of the cell that has last written to it, so that they wait for
+    that cell's end. Nothing but the answer to the page's hello is ever written to this one.
+    """
+
+    _esm = "export default {}"
+
+
+class Player(anywidget.AnyWidget):
+    """Shows the moments of `trace` as the pictures that `draw` makes of its states.
+
+    `draw(state)` returns an SVG picture (see `mqlab.views.queue.draw`); `says(trace, moment)` a sentence about the
+    event that led to a moment; `on_click(action)` is called for a click on an element with `data-click="action"`.
+    While a cell is running such calls come in another thread.
+    """
+
+    _esm = _HERE / "player.js"
+    _css = (_HERE / "player.css").read_text(encoding="utf-8") + palette.css()
+    _title = traitlets.Unicode().tag(sync=True)
+    _wire = traitlets.Unicode().tag(sync=True)
+    # Worked out each time a page asks for it: a page that comes late begins with what is true then.
+    _start = traitlets.Any().tag(sync=True, to_json=lambda _, player: player._snapshot())
+
+    def __init__(
+        self,
+        trace: Trace,
+        draw: Callable[[State], str],
+        *,
+        says: Callable[[Trace, int], str] | None = None,
+        on_click: Callable[[str], object] | None = None,
+        title: str = "Queue",
+    ) -> None:
+        self.trace, self._draw, self._says = trace, draw, says or (lambda trace, moment: "")
+        self._handlers = [on_click] if on_click else []
+        self._moment: int | None = None  # None: the newest, whichever that is
+        self._lock = threading.Lock()
+        self._due: threading.Timer | None = None
+        self._pushed = 0.0
+        self._shown = True  # until the page says that nobody looks
+        self._line = Wire()
+        self._line.on_msg(self._hear)
+        super().__init__(_title=title, _wire=self._line.model_id)
+        grown = weakref.WeakMethod(self._grown)
+        self._stop_listening = trace.listen(lambda: (call := grown()) and call())
+
+    @property
+    def at(self) -> int:
+        """The moment shown: so many events have happened. The newest moment stays the newest as the trace grows."""
+        length = len(self.trace)
+        return length if self._moment is None else self._moment
+
+    @at.setter
+    def at(self, moment: int) -> None:
+        length = len(self.trace)
+        if not 0 <= moment <= length:
+            raise IndexError(f"This trace has the moments 0 to {length}, not {moment}.")
+        self._moment = None if moment == length else moment
+        self._send_pictures(moment, 1)
+        self.send({"type": "go", "at": moment})
+
+    @property
+    def state(self) -> State:
+        """The state at the moment shown."""
+        return self.trace.state(self.at)
+
+    def on_click(self, handler: Callable[[str], object]) -> None:
+        """Call `handler(action)` for each click on a marked element."""
+        self._handlers.append(handler)
+
+    def close(self) -> None:
+        """Take the player out of the page, and end what it does in the background."""
+        if self.comm is not None:
+            self._stop_listening()
+            with self._lock:
+                self._shown = False
+                if self._due:
+                    self._due.cancel()
+            self._line.close()
+        super().close()
+
+    def __repr__(self) -> str:
+        at, length = self.at, len(self.trace)
+        sentence = self._says(self.trace, at)
+        return f"{self._title}: {at} of {length} events" + (f". {sentence}" if sentence else "")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            image, width = still.png(self._draw(self.state))
+            bundle[0]["image/png"] = base64.b64encode(image).decode("ascii")
+            bundle[1]["image/png"] = {"width": width}
+        return bundle
+
+    # --- towards the page
+
+    def _picture(self, moment: int) -> dict[str, Any]:
+        return {
+            "t": self.trace[moment - 1].t if moment else 0.0,
+            "says": self._says(self.trace, moment),
+            "svg": self._draw(self.trace.state(moment)),
+        }
+
+    def _snapshot(self) -> dict[str, Any]:
+        length, at = len(self.trace), self.at
+        return {"length": length, "at": at, "picture": self._picture(at)}
+
+    def _send_pictures(self, first: int, count: int, *, asked: bool = False) -> None:
+        """Send the pictures of `count` moments from `first` on, as far as they are there; never raises."""
+        length = len(self.trace)
+        first = max(0, first)
+        try:
+            pictures = [self._picture(k) for k in range(first, min(first + min(count, MOST), length + 1))]
+        except Exception as error:
+            self._send_problem("The picture could not be drawn.", error)
+        else:
+            self.send({"type": "pictures", "length": length, "first": first, "pictures": pictures, "asked": asked})
+
+    def _send_problem(self, what: str, error: Exception) -> None:
+        self.send({"type": "problem", "text": f"{what} {type(error).__name__}: {error}"})
+
+    def _grown(self) -> None:
+        """Push the newest picture: at once, or as soon as the last push is PERIOD ago. Called from any thread."""
+        with self._lock:
+            if self._due or not self._shown:
+                return
+            wait = self._pushed + PERIOD - time.monotonic()
+            if wait > 0:
+                self._due = threading.Timer(wait, self._push)
+                self._due.daemon = True
+                self._due.start()
+                return
+        self._push()
+
+    def _push(self) -> None:
+        with self._lock:
+            self._due = None  # before the trace is read: what is added from now on is pushed again
+            self._pushed = time.monotonic()
+            if not self._shown:
+                return
+        self._send_pictures(len(self.trace), 1)
+
+    # --- from the page
+
+    def _hear(self, _: Wire, message: dict[str, Any], buffers: object = None) -> None:
+        match message:
+            case {"type": "hello"}:
+                self._shown = True
+                self._line.send({})  # from here on the line belongs to the thread of this call: see Wire
+                self._send_pictures(self.at, 1)
+            case {"type": "bye"}:
+                self._shown = False
+            case {"type": "frames", "first": int(first), "count": int(count)}:
+                self._send_pictures(first, count, asked=True)
+            case {"type": "at", "at": int(at), "live": bool(live)}:
+                self._moment = None if live else min(max(0, at), len(self.trace))
+            case {"type": "click", "action": str(action)}:
+                try:
+                    for handler in self._handlers:
+                        handler(action)
+                except Exception as error:
+                    self._send_problem("That click did not work.", error)

@@ -1,6 +1,7 @@
 """The learner's progress: a small JSON file in their own folder.
 
-Its shape: {"labs": {"05": {"1": {"solved": "2026-11-23T10:00:00+01:00", "hints": 2, "asked": 1}}}}.
+Its shape: {"labs": {"05": {"1": {"solved": "2026-11-23T10:00:00+01:00", "hints": 2, "asked": 1}}},
+"notebooks": {"01": {"finished": "2026-11-23T09:30:00+01:00"}}}.
 """
 
 import json
@@ -42,10 +43,20 @@ def solved(lab: str) -> set[int]:
     return {int(n) for n, facts in load()["labs"].get(lab, {}).items() if "solved" in facts}
 
 
+def finished(notebook: str) -> bool:
+    """Tell whether the learner has come to the end of a notebook."""
+    return "finished" in load().get("notebooks", {}).get(notebook, {})
+
+
+def finish(notebook: str) -> None:
+    """Note that the learner has come to the end of a notebook, and when they first did; says so."""
+    _update(("notebooks", notebook), lambda facts: facts.setdefault("finished", _now()))
+    print(f"● Notebook {notebook} is done. Your map is in notebook 00.")
+
+
 def mark_solved(lab: str, exercise: int) -> None:
     """Note that an exercise is solved, and when it first was."""
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    _update(lab, exercise, lambda facts: facts.setdefault("solved", now))
+    _update(("labs", lab, str(exercise)), lambda facts: facts.setdefault("solved", _now()))
 
 
 def count(lab: str, exercise: int, what: str) -> int:
@@ -54,11 +65,15 @@ def count(lab: str, exercise: int, what: str) -> int:
     def add(facts: dict[str, Any]) -> None:
         facts[what] = facts.get(what, 0) + 1
 
-    return int(_update(lab, exercise, add)[what])
+    return int(_update(("labs", lab, str(exercise)), add)[what])
 
 
-def _update(lab: str, exercise: int, change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """Change the facts of one exercise in the file as it is now, and return them.
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _update(place: tuple[str, ...], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """Change the facts at one place in the file as it is now, and return them.
 
     When the file cannot be written, that is said, and the notebook goes on.
     """
@@ -68,7 +83,9 @@ def _update(lab: str, exercise: int, change: Callable[[dict[str, Any]], Any]) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
             progress = _read(path)
-            facts = progress["labs"].setdefault(lab, {}).setdefault(str(exercise), {})
+            facts = progress
+            for key in place:
+                facts = facts.setdefault(key, {})
             change(facts)
             _write(path, progress)
     except OSError as error:
@@ -93,7 +110,11 @@ def _read(path: Path) -> Progress:
 
 
 def _well_formed(progress: Any) -> bool:
-    labs = progress.get("labs", {}) if isinstance(progress, dict) else None
+    if not isinstance(progress, dict):
+        return False
+    labs, notebooks = progress.get("labs", {}), progress.get("notebooks", {})
+    if not isinstance(notebooks, dict) or not all(isinstance(facts, dict) for facts in notebooks.values()):
+        return False
     return isinstance(labs, dict) and all(
         isinstance(lab, dict)
         and all(n.isdecimal() and isinstance(facts, dict) and _sound(facts) for n, facts in lab.items())

@@ -116,4 +116,5 @@ def returned(value: Any, kind: type, name: str) -> None:
     """Ask (by NotYet) when what the learner's function gave back is not of this kind."""
     if not isinstance(value, kind):
         what = "nothing (None): is there a `return`" if value is None else f"{type(value).__name__}: what do you return"
-        raise NotYet(f"`{name}` should give back a {kind.__name__}. It gave back {what}?")
+        article = "an" if kind.__name__[0] in "aeiou" else "a"
+        raise NotYet(f"`{name}` should give back {article} {kind.__name__}. It gave back {what}?")

@@ -1,0 +1,203 @@
+"""One door to a broker: `start()` gives the address of a RabbitMQ, wherever there is one."""
+
+import atexit
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote, urlsplit
+
+import pika
+
+from mqlab import paths
+from mqlab.broker import docker, explain, local, space, watch
+from mqlab.broker.node import BrokerError, Node, Unavailable
+
+__all__ = ["Broker", "BrokerError", "release", "start", "start_shared", "status", "stop"]
+
+KINDS = ("auto", "docker", "local", "embedded")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, repr=False)
+class Broker:
+    """A RabbitMQ and this notebook's own space on it; `url` is all that pika.URLParameters needs."""
+
+    url: str
+    kind: str  # docker, local or address
+    version: str
+    why: str
+    space: str
+    line: str  # what it is printed as
+    prefix: str = ""  # of every name, where no virtual host could be made
+    _asked: set[str] = field(default_factory=set, compare=False)
+
+    def name(self, text: str) -> str:
+        """Return the name to use for a queue or an exchange called `text`.
+
+        It is `text` itself, but where the space is a prefix: then it has the prefix, and what an earlier run left under
+        that name is deleted when it is first asked for.
+        """
+        if not self.prefix or not text or text.startswith("amq."):
+            return text
+        name = self.prefix + text
+        if name not in self._asked:
+            self._asked.add(name)
+            space.forget(self.url, name)
+        return name
+
+    def __str__(self) -> str:
+        return self.line
+
+    __repr__ = __str__
+
+
+def start(kind: str = "auto") -> Broker:
+    """Return a RabbitMQ with an empty space for this notebook, started if need be, and say which it is and why.
+
+    `kind` is auto, docker, local or an address (amqp://user:password@host:port/vhost). Raises BrokerError.
+    """
+    node = _node(kind, _say_in_passing)
+    name = space.name()
+    url, prefix = space.open_own(node, name)
+    node = replace(node, version=_greet(node, url))
+    if prefix:
+        line = f"{node} It lets you make no virtual host, so your space on it is the names that begin with {prefix}"
+    else:
+        line = f"{node} Your space on it: {name} (empty)."
+        if name.startswith("python-"):
+            atexit.register(space.close_own, node, name)
+    explain.install()
+    watch.over(url)
+    print(line, flush=True)
+    return Broker(url, node.kind, node.version, node.why, name, line, prefix)
+
+
+def start_shared(kind: str = "auto", say: Say | None = None) -> Node:
+    """Start a broker for the notebooks to come, without a space; a node of ours then lives until `stop`."""
+    return _node(kind, say or _say_in_passing, kept=True)
+
+
+def status() -> list[str]:
+    """Say in a line each which brokers of this course run."""
+    secrets = {"docker": paths.ROOT / ".env", "local": local.folder() / "state.json"}
+    lines = [
+        f"{node.place}: port {node.port}; its own pages are at {node.management} "
+        f"(user {node.user}, the password is in {secrets[node.kind]})."
+        for node in (docker.running(), local.running())
+        if node
+    ]
+    return lines or ["No RabbitMQ of this course is running."]
+
+
+def stop(erase: bool = False) -> list[str]:
+    """Stop the brokers of this course, whoever uses them, and say what was done.
+
+    `erase` also deletes what RabbitMQ in Docker keeps.
+    """
+    done = []
+    if local.stop():
+        done.append("Stopped the RabbitMQ installed on this machine.")
+    if docker.stop(erase):
+        done.append("Stopped RabbitMQ in Docker" + (" and deleted what it kept." if erase else "."))
+    return done or ["No RabbitMQ of this course was running."]
+
+
+def release() -> list[str]:
+    """Stop what only this session (`course.py lab` or `test`) needed. Say what was done."""
+    done = []
+    if local.release():
+        done.append("Stopped the RabbitMQ installed on this machine.")
+    if docker.release():
+        done.append("Stopped RabbitMQ in Docker.")
+    return done
+
+
+def _node(kind: str, say: Say, kept: bool = False) -> Node:
+    """Find or start the broker that is asked for, by the argument or by MQLAB_BROKER."""
+    asked = kind if kind != "auto" else os.environ.get("MQLAB_BROKER") or "auto"
+    why = "MQLAB_BROKER asks for it" if kind == "auto" else "you asked for it"
+    if re.match(r"amqps?://", asked):
+        return _at(asked, why)
+    if asked == "embedded":
+        raise BrokerError("The embedded broker is not part of this version yet. Use auto, docker, local or an address.")
+    if asked not in KINDS:
+        raise BrokerError(f"There is no broker of the kind {asked!r}. Use auto, docker, local or an amqp:// address.")
+    try:
+        if asked == "docker":
+            return replace(docker.start(say, kept), why=why)
+        if asked == "local":
+            return replace(local.start(say, kept), why=why)
+    except Unavailable as missing:
+        raise BrokerError(f"{_sentence(missing)} {_ways()}") from None
+    try:
+        return replace(docker.start(say, kept), why="its engine answers")
+    except Unavailable as first:
+        try:
+            reason = str(first).partition(" (")[0]
+            return replace(local.start(say, kept), why=reason)
+        except Unavailable as second:
+            raise BrokerError(f"There is no RabbitMQ here: {first}, and {second}. {_ways()}") from None
+
+
+def _at(url: str, why: str) -> Node:
+    """Make a node of an address given by hand."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+        pika.URLParameters(url)
+    except ValueError as problem:
+        raise BrokerError(
+            f"This is not an AMQP address: {problem}. It looks like amqp://user:password@host:5672/vhost."
+        ) from None
+    host = parts.hostname or "localhost"
+    return Node(
+        "address",
+        host,
+        port,
+        unquote(parts.username or "guest"),
+        unquote(parts.password or "guest"),
+        os.environ.get("MQLAB_MANAGEMENT_URL", f"http://{host}:15672").rstrip("/"),
+        why=why,
+        scheme=parts.scheme,
+        vhost=unquote(parts.path[1:]) or "/",
+        query=parts.query,
+    )
+
+
+def _greet(node: Node, url: str) -> str:
+    """Connect once with the address, as a learner will; return the version that RabbitMQ tells."""
+    try:
+        with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+            version = connection._impl.server_properties.get("version", b"?")  # pika shows it nowhere else
+    except (pika.exceptions.AMQPError, OSError) as problem:
+        place = f"the broker at {node.host}:{node.port}"
+        if isinstance(problem, pika.exceptions.ProbableAuthenticationError):
+            text = f"{place} refused the user name or the password. Look at the address in MQLAB_BROKER."
+        elif isinstance(problem, pika.exceptions.ProbableAccessDeniedError):
+            text = f"{place} lets {node.user} into no virtual host {node.vhost}. Look at the address in MQLAB_BROKER."
+        else:
+            text = f"{place} does not answer. Is it running, and is the address right?"
+        raise BrokerError(text[0].upper() + text[1:]) from None
+    return version.decode() if isinstance(version, bytes) else str(version)
+
+
+def _say_in_passing(text: str) -> None:
+    """Show what takes a while; the line that comes next is printed over it, on the screen and for nbval."""
+    print(text, end="\r", flush=True)
+
+
+def _sentence(problem: Exception) -> str:
+    text = str(problem)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _ways() -> str:
+    install = {"darwin": "brew install rabbitmq", "win32": "choco install rabbitmq"}.get(
+        sys.platform, "sudo apt-get install rabbitmq-server"
+    )
+    return (
+        "Do one of these, then run the cell again: install and start Docker Desktop; or install RabbitMQ "
+        f"({install}); or set MQLAB_BROKER to the address of one (amqp://user:password@host:5672/vhost)."
+    )

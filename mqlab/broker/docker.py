@@ -1,0 +1,227 @@
+"""RabbitMQ in Docker, by the course's docker-compose.yml."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import urllib.error
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mqlab import paths
+from mqlab.broker import owners
+from mqlab.broker.local import free_ports, lock
+from mqlab.broker.node import BrokerError, Node, Unavailable
+
+SERVICE = "rabbitmq"
+USER = "campus"
+PORTS = {"MQLAB_AMQP_PORT": 5672, "MQLAB_MANAGEMENT_PORT": 15672}  # what docker-compose.yml says, if .env does not
+ERASE = "Run `python3 course.py broker stop --erase` (it deletes what is kept in that RabbitMQ), then start again."
+
+
+def folder() -> Path:
+    """Return where we note who uses the container."""
+    return paths.home() / "broker" / "docker"
+
+
+def read_env(course: Path) -> dict[str, str]:
+    """Read the settings in the course folder's .env; none when there is no such file."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (course / ".env").read_text(encoding="utf-8").splitlines()
+        pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
+        return {key.strip(): value.strip().strip("'\"") for key, _, value in pairs}
+    return {}
+
+
+def complete_env(course: Path, more: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the settings in .env, after adding those that are missing; what is there stays as it is."""
+    known = read_env(course)
+    project = f"mqlab-{hashlib.sha256(str(course).encode()).hexdigest()[:8]}"
+    wanted = {"COMPOSE_PROJECT_NAME": project, "MQLAB_RABBITMQ_PASSWORD": secrets.token_urlsafe(24)} | (more or {})
+    missing = {key: value for key, value in wanted.items() if not known.get(key)}
+    if missing:
+        file = course / ".env"
+        file.touch(mode=0o600)
+        text = file.read_text(encoding="utf-8") or "# Made by MQ Lab, for docker-compose.yml; not for others to read.\n"
+        text += "" if text.endswith("\n") else "\n"
+        file.write_text(text + "".join(f"{key}={value}\n" for key, value in missing.items()), encoding="utf-8")
+    return known | missing
+
+
+def problem() -> str | None:
+    """Say why Docker cannot be used here; None when its engine answers."""
+    if not shutil.which("docker"):
+        return "Docker is not installed"
+    engine = _run("docker", "version", "--format", "{{.Server.Version}}", limit=15)
+    if "permission denied" in engine.stderr:
+        return "Docker's engine does not let this user in (`sudo usermod -aG docker $USER`, then log in again)"
+    if engine.returncode:
+        return "Docker is installed but its engine does not answer (start Docker Desktop, or the docker service)"
+    if _run("docker", "compose", "version", limit=15).returncode:
+        return "Docker's compose plugin is not installed"
+    return None
+
+
+def running(course: Path = paths.ROOT) -> Node | None:
+    """Return the RabbitMQ in Docker if it answers on the ports that .env names; asks no engine, so it is quick."""
+    env = read_env(course)
+    if not env.get("MQLAB_RABBITMQ_PASSWORD"):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        amqp, management = (int(env.get(key) or usual) for key, usual in PORTS.items())
+        return _node(env, amqp, management, limit=3)
+    return None
+
+
+def start(say: Callable[[str], None], kept: bool = False, course: Path = paths.ROOT) -> Node:
+    """Return the RabbitMQ in Docker, started if need be; this process becomes an owner of it."""
+    place = folder()
+    with lock(place, 1500):
+        owners.add(place / "owners", kept)
+        node = running(course)
+        if node is None:
+            trouble = problem()
+            if trouble:
+                raise Unavailable(trouble)
+            node = _up(course, say)
+            if owners.session():
+                (place / "started").touch()  # by a session: the last one to leave stops it
+        return node
+
+
+def stop(erase: bool = False, course: Path = paths.ROOT) -> bool:
+    """Stop the container whoever uses it, with `erase` its data too; tell whether there was anything to stop."""
+    if not read_env(course).get("MQLAB_RABBITMQ_PASSWORD") or problem():
+        return False
+    place = folder()
+    with lock(place, 1500):
+        there = _compose(course, "ps", "--quiet", *([] if not erase else ["--all"]), SERVICE, limit=30)
+        if erase:
+            done = _compose(course, "down", "--volumes", "--timeout", "20", limit=90)
+        else:
+            done = _compose(course, "stop", SERVICE, limit=90)
+        if done.returncode:
+            raise BrokerError(f"Docker did not stop RabbitMQ. Its last words:\n{_tail(done)}")
+        shutil.rmtree(place / "owners", ignore_errors=True)
+        (place / "started").unlink(missing_ok=True)
+    return bool(there.stdout.strip())
+
+
+def release(course: Path = paths.ROOT) -> bool:
+    """Let go of the container for this session, and stop it if a session started it and nobody else is left."""
+    place = folder()
+    owners.leave(place / "owners")
+    if not (place / "started").exists() or owners.living(place / "owners"):
+        return False
+    return stop(course=course)
+
+
+def _up(course: Path, say: Callable[[str], None]) -> Node:
+    """Start the container and wait until it is healthy."""
+    env = complete_env(course)
+    note = ""
+    chosen: dict[str, str] = {}
+    if _port(course, 5672) is None:
+        env, note, chosen = _choose_ports(course, env)
+        _fetch(course, say)
+    say("Starting RabbitMQ in Docker: up to a minute ...")
+    # A container that was paused is healthy for Compose, yet never answers.
+    _compose(course, "unpause", SERVICE, limit=30)
+    done = _compose(course, "up", "--wait", "--wait-timeout", "120", SERVICE, limit=180, env=chosen)
+    amqp, management = _port(course, 5672), _port(course, 15672)
+    if done.returncode or amqp is None or management is None:
+        raise BrokerError(
+            "RabbitMQ in Docker did not become healthy. Try again, or use another broker "
+            f"(`python3 course.py doctor` lists them). Docker's last words:\n{_tail(done)}"
+        )
+    try:
+        return _node(env, amqp, management, note)
+    except urllib.error.HTTPError as refusal:
+        if refusal.code != 401:
+            raise
+        raise BrokerError(
+            f"RabbitMQ in Docker refused the password in {course / '.env'}: its data are older than that file. {ERASE}"
+        ) from None
+    except OSError as silence:
+        raise BrokerError(
+            f"RabbitMQ in Docker is up but does not answer ({silence}). "
+            "Run `python3 course.py broker stop`, then start again."
+        ) from silence
+
+
+def _choose_ports(course: Path, env: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:
+    """Find other ports where something else has ours; return the settings, a note, and what differs from .env."""
+    chosen: dict[str, str] = {}
+    for (key, usual), spare in zip(PORTS.items(), free_ports(len(PORTS)), strict=True):
+        if taken(int(env.get(key) or usual)):
+            chosen[key] = str(spare)
+    taken_ports = [env.get(key) or str(PORTS[key]) for key in chosen]
+    note = f" (on port {' and '.join(chosen.values())}, for {' and '.join(taken_ports)} is taken)" if chosen else ""
+    return complete_env(course, chosen), note, chosen
+
+
+def taken(port: int) -> bool:
+    """Tell whether a program listens on that port of loopback."""
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    return False
+
+
+def _fetch(course: Path, say: Callable[[str], None]) -> None:
+    """Fetch the image if this machine does not have it."""
+    image = _compose(course, "config", "--images", SERVICE, limit=30).stdout.strip()
+    if image and _run("docker", "image", "inspect", image, limit=30).returncode:
+        say("Fetching RabbitMQ for Docker, this once: about 120 MB ...")
+        fetched = _compose(course, "pull", "--quiet", SERVICE, limit=1200)
+        if fetched.returncode:
+            raise Unavailable(
+                f"Docker could not fetch the image {image} (is there a network?). Its last words: {_tail(fetched, 2)}"
+            )
+
+
+def _port(course: Path, inside: int) -> int | None:
+    """Return the port on this machine of the running container's port, None if it does not run."""
+    with contextlib.suppress(ValueError):
+        found = int(_compose(course, "port", SERVICE, str(inside), limit=30).stdout.strip().rpartition(":")[2])
+        return found or None
+    return None
+
+
+def _node(env: dict[str, str], amqp: int, management: int, note: str = "", limit: float = 15) -> Node:
+    """Make the node and ask its version, which proves that it lives and takes our password."""
+    node = Node("docker", "127.0.0.1", amqp, USER, env["MQLAB_RABBITMQ_PASSWORD"], f"http://127.0.0.1:{management}")
+    return replace(node, version=node.asked_version(limit), note=note)
+
+
+def _compose(
+    course: Path, *words: str, limit: float, env: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    file = str(course / "docker-compose.yml")
+    return _run("docker", "compose", "--project-directory", str(course), "--file", file, *words, limit=limit, env=env)
+
+
+def _run(*words: str, limit: float, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a docker command for at most `limit` seconds; one that takes longer has failed."""
+    try:
+        return subprocess.run(
+            words,
+            env=os.environ | (env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(words, 1, "", f"`{' '.join(words[:2])}` took more than {limit:.0f} seconds")
+
+
+def _tail(done: "subprocess.CompletedProcess[str]", lines: int = 8) -> str:
+    return "\n".join((done.stderr + done.stdout).strip().splitlines()[-lines:])

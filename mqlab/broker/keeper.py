@@ -1,0 +1,93 @@
+"""Keep a private RabbitMQ node as long as one of its owners lives: `python -m mqlab.broker.keeper FOLDER SCRIPT`."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+from filelock import Timeout
+
+from mqlab.broker import local, owners
+
+
+def main(place: Path, script: str) -> None:
+    """Start the node, then wait until it dies or nobody needs it; leave nothing behind."""
+    signal.signal(signal.SIGTERM, _leave)
+    data = local.data_folder(place)
+    state, environment = local.settings(data)
+    state["keeper"] = owners.ident(os.getpid())
+    local.write(place, state)
+    trouble = ""
+    try:
+        with (data / "output.log").open("wb") as log:
+            node = subprocess.Popen(
+                [script],
+                cwd=data,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        state["processes"] = [owners.ident(node.pid)]
+        local.write(place, state)
+        version = _wait_ready(state, node)
+        if version:
+            # Erlang is a child of the script: known by name it is found even if the script alone was killed.
+            state["processes"] += [owners.ident(child.pid) for child in psutil.Process(node.pid).children()]
+            local.write(place, state | {"version": version, "ready": True})
+            _stay(place, node)
+        else:
+            trouble = (data / "output.log").read_text(encoding="utf-8", errors="replace")[-1500:].strip() or "(none)"
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        local.clear(place)
+        if trouble:
+            local.write(place, {"error": trouble})
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _wait_ready(state: dict[str, Any], node: "subprocess.Popen[bytes]") -> str:
+    """Wait until the node answers on both its ports; return its version, or "" if it died or took too long."""
+    end = time.monotonic() + local.BOOT
+    asked = local.as_node(state)
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            version = asked.asked_version(limit=5)
+            socket.create_connection(("127.0.0.1", state["amqp"]), timeout=5).close()
+            return version
+        # This wait is the pause of the loop, and the way to see at once that the node died.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.wait(0.05)
+            return ""
+    return ""
+
+
+def _stay(place: Path, node: "subprocess.Popen[bytes]") -> None:
+    """Return when the node has died, or under two seconds after its last owner."""
+    alone = 0
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.wait(1)
+            return
+        # Twice, so that a notebook whose kernel restarts finds its node again.
+        alone = 0 if owners.living(place / "owners") else alone + 1
+        if alone >= 2:
+            with contextlib.suppress(Timeout), local.lock(place, 60):
+                if not owners.living(place / "owners"):
+                    local.clear(place)
+                    return
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

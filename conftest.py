@@ -34,14 +34,14 @@ def pytest_unconfigure() -> None:
 
 @functools.cache
 def _started() -> Any:
-    """Return the broker of this test process, or the exception that says why there is none."""
+    """Return the broker of this test process, or the error that says why there is none."""
     from mqlab import broker
 
     with pytest.MonkeyPatch.context() as own:
         own.setenv("MQLAB_SPACE", f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
         try:
             return broker.start()
-        except Exception as error:
+        except broker.BrokerError as error:
             return error
 
 

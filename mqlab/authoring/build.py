@@ -170,6 +170,9 @@ def _merged(outputs: Iterable[Any]) -> list[Any]:
             last.text += output.text
         else:
             merged.append(output)
+    for output in merged:
+        if output.output_type == "stream":  # what was printed in passing, and printed over
+            output.text = re.sub(r"^.*\r(?=[^\n])", "", output.text, flags=re.MULTILINE)
     return merged
 
 

@@ -139,14 +139,12 @@ def _learners_line(traceback: TracebackType | None, answers: tuple[Any, ...]) ->
     return found
 
 
-def _explained(error: BaseException) -> str | None:
-    """Return the plain sentence the broker module has for an error, if it has one."""
-    try:
-        from mqlab.broker.explain import explain
-    except ImportError:
-        return None
-    sentence: str | None = explain(error)
-    return sentence
+def _explained(error: BaseException) -> str:
+    """Return what the broker module has to say on an error, and the error itself; "" when it knows nothing of it."""
+    from mqlab.broker.explain import explain  # labs without a broker need not load it
+
+    sentence = explain(error)
+    return f"{sentence} ({_named(error)})" if sentence else ""
 
 
 def _named(error: BaseException) -> str:

@@ -10,10 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from mqlab import paths
 
@@ -144,32 +146,10 @@ def _locked(path: Path) -> Iterator[None]:
 
     After LOCK_LIMIT seconds the work goes on without it: one fact may be lost then, never the file.
     """
-    if not path.parent.is_dir():
+    lock = FileLock(path.with_suffix(".lock"))
+    with suppress(Timeout):
+        lock.acquire(timeout=LOCK_LIMIT)
+    try:
         yield
-        return
-    with path.with_suffix(".lock").open("a") as lock:
-        deadline = time.monotonic() + LOCK_LIMIT
-        while not _try_lock(lock) and time.monotonic() < deadline:
-            time.sleep(0.01)  # neither system offers a lock with a time limit
-        yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(lock: IO[str]) -> bool:
-        try:
-            lock.seek(0)
-            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(lock: IO[str]) -> bool:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+    finally:
+        lock.release()

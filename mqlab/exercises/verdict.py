@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ def _nbval(notebook: NotebookNode, folder: Path, space: str) -> list[Ran | None]
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         }
         environment = {"MQLAB_OWNER": str(os.getpid())} | os.environ | own
-        command = [sys.executable, "-m", __name__, str(place), str(folder.resolve())]
+        command = [sys.executable, "-m", __name__, str(place), str(folder.resolve()), str(CELL_LIMIT)]
         log, report = place / "log.txt", place / REPORT
         with log.open("wb") as said:
             process = subprocess.Popen(command, cwd=place, env=environment, stdout=said, stderr=subprocess.STDOUT)
@@ -200,29 +201,42 @@ def _nbval(notebook: NotebookNode, folder: Path, space: str) -> list[Ran | None]
                 process.wait(TOTAL_LIMIT)
             finally:
                 _end(process)
-        if not report.exists():
+        if not report.exists() and notebook.cells:
             last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])
             raise ValueError(f"The lab could not be run at all. `python3 course.py doctor` may tell why.\n{last}")
         results: list[Ran | None] = [None] * len(notebook.cells)
-        for line in report.read_text(encoding="utf-8").splitlines():
+        for line in report.read_text(encoding="utf-8").splitlines() if report.exists() else []:
             facts = json.loads(line)
-            results[facts.pop("cell")] = Ran(**facts)
+            n = facts.pop("cell")
+            results[n] = Ran(**facts)
         return results
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process and its kernel, when they have not ended by themselves."""
     if process.poll() is None:
-        for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            one.kill()
+        for one in _family(psutil.Process(process.pid)):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait(10)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    """Return a process and all that it started, but the broker's keeper, whose node others may use too."""
+    found = [process]
+    with suppress(psutil.Error):
+        for child in process.children():
+            if "mqlab.broker.keeper" not in child.cmdline():
+                found += _family(child)
+    return found
 
 
 class _Recorder:
     """A plugin of pytest that writes how each cell went, as a line of JSON each."""
 
-    def __init__(self, report: Path) -> None:
+    def __init__(self, report: Path, cell_limit: str) -> None:
         self.report = report
+        self.cell_limit = cell_limit
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         if call.when != "call" or (call.excinfo and item.test_outputs is None):  # the latter: no kernel to run it
@@ -231,7 +245,7 @@ class _Recorder:
         if call.excinfo and not item.parent.kernel.is_alive():
             ran = replace(ran, error="the kernel ended here, so what follows could not run. What ends it?")
         elif item.parent.timed_out:
-            ran = replace(ran, error=f"it was still running after {CELL_LIMIT} s. What makes it stop?")
+            ran = replace(ran, error=f"it was still running after {self.cell_limit} s. What makes it stop?")
             item.parent.timed_out = False  # it was interrupted: the cells that follow are judged as ever
         else:
             ran = replace(ran, error=_error(item.test_outputs))
@@ -253,7 +267,7 @@ def _error(outputs: list[Any]) -> str:
     return ""
 
 
-def _inside(place: Path, folder: str) -> int:
+def _inside(place: Path, folder: str, cell_limit: str) -> int:
     """Run pytest on the notebook, with the learner's folder as its own: what the process of _nbval does."""
 
     class KernelThere(RunningKernel):
@@ -262,12 +276,12 @@ def _inside(place: Path, folder: str) -> int:
 
     nbval.plugin.RunningKernel = KernelThere
     execute_with_history()
-    options = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_LIMIT}", "-p", "no:cacheprovider"]
+    options = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={cell_limit}", "-p", "no:cacheprovider"]
     return pytest.main(
         [*options, "-c", str(place / "pytest.ini"), str(place / "lab.ipynb")],
-        plugins=[nbval.plugin, _Recorder(place / REPORT)],
+        plugins=[nbval.plugin, _Recorder(place / REPORT, cell_limit)],
     )
 
 
 if __name__ == "__main__":
-    sys.exit(_inside(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(_inside(Path(sys.argv[1]), *sys.argv[2:]))

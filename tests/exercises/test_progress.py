@@ -84,7 +84,7 @@ def test_several_kernels_at_once_lose_nothing(file: Path) -> None:
     assert [kernel.wait(60) for kernel in kernels] == [0] * 4
     counts = progress.load()["labs"]["05"]
     assert {n: facts["hints"] for n, facts in counts.items()} == {"0": 80, "1": 80}
-    assert sorted(path.name for path in file.parent.iterdir()) == ["progress.json", "progress.lock"]
+    assert {path.suffix for path in file.parent.iterdir()} <= {".json", ".lock"}
 
 
 def test_where_nothing_can_be_written_the_lesson_goes_on(

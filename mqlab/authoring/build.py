@@ -57,7 +57,7 @@ def build(path: Path) -> str:
     try:
         before = path.read_text(encoding="utf-8")
         notebook = nbformat.reads(_formatted(before), as_version=4)
-        executed = execute(notebook, path)
+        executed = execute(notebook, path.parent, path.stem)
         lab = lab_of(executed) if path.parent == paths.SOLUTIONS else None
     except (ValueError, nbformat.ValidationError) as error:
         return str(error)
@@ -67,8 +67,8 @@ def build(path: Path) -> str:
     return ""
 
 
-def execute(notebook: NotebookNode, path: Path) -> NotebookNode:
-    """Return the notebook run in a fresh kernel: in its folder, with a space of its own, and with no progress yet.
+def execute(notebook: NotebookNode, folder: Path, space: str) -> NotebookNode:
+    """Return the notebook run in a fresh kernel: in this folder, with this space on the broker, with no progress yet.
 
     ValueError: a cell stopped with an error that it is not tagged for, or did not stop in time.
     """
@@ -88,9 +88,9 @@ def execute(notebook: NotebookNode, path: Path) -> NotebookNode:
             store_widget_state=False,
             record_timing=False,
             on_cell_start=at,
-            resources={"metadata": {"path": str(path.parent)}},
+            resources={"metadata": {"path": str(folder)}},
         )
-        own = {"MQLAB_SPACE": path.stem, "MQLAB_PROGRESS": str(Path(empty, "progress.json"))}
+        own = {"MQLAB_SPACE": space, "MQLAB_PROGRESS": str(Path(empty, "progress.json"))}
         # Owned by the build, a private broker is shared by all its kernels.
         try:
             client.execute(env={"MQLAB_OWNER": str(os.getpid())} | os.environ | own)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from mqlab import paths
 from mqlab.broker import docker, explain, local, space, watch
@@ -171,7 +172,7 @@ def _greet(node: Node, url: str) -> str:
     try:
         with pika.BlockingConnection(pika.URLParameters(url)) as connection:
             version = connection._impl.server_properties.get("version", b"?")  # pika shows it nowhere else
-    except (pika.exceptions.AMQPError, OSError) as problem:
+    except (pika.exceptions.AMQPError, AMQPConnectorException, OSError) as problem:
         place = f"the broker at {node.host}:{node.port}"
         if isinstance(problem, pika.exceptions.ProbableAuthenticationError):
             text = f"{place} refused the user name or the password. Look at the address in MQLAB_BROKER."

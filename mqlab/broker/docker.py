@@ -28,27 +28,29 @@ def folder() -> Path:
     return paths.home() / "broker" / "docker"
 
 
-def read_env(course: Path) -> dict[str, str]:
+def read_env() -> dict[str, str]:
     """Read the settings in the course folder's .env; none when there is no such file."""
     with contextlib.suppress(FileNotFoundError):
-        lines = (course / ".env").read_text(encoding="utf-8").splitlines()
+        lines = (paths.ROOT / ".env").read_text(encoding="utf-8").splitlines()
         pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
         return {key.strip(): value.strip().strip("'\"") for key, _, value in pairs}
     return {}
 
 
-def complete_env(course: Path, more: dict[str, str] | None = None) -> dict[str, str]:
+def complete_env(more: dict[str, str] | None = None) -> dict[str, str]:
     """Return the settings in .env, after adding those that are missing; what is there stays as it is."""
-    known = read_env(course)
-    project = f"mqlab-{hashlib.sha256(str(course).encode()).hexdigest()[:8]}"
+    known = read_env()
+    project = f"mqlab-{hashlib.sha256(str(paths.ROOT).encode()).hexdigest()[:8]}"
     wanted = {"COMPOSE_PROJECT_NAME": project, "MQLAB_RABBITMQ_PASSWORD": secrets.token_urlsafe(24)} | (more or {})
     missing = {key: value for key, value in wanted.items() if not known.get(key)}
     if missing:
-        file = course / ".env"
-        file.touch(mode=0o600)
-        text = file.read_text(encoding="utf-8") or "# Made by MQ Lab, for docker-compose.yml; not for others to read.\n"
-        text += "" if text.endswith("\n") else "\n"
-        file.write_text(text + "".join(f"{key}={value}\n" for key, value in missing.items()), encoding="utf-8")
+        (paths.ROOT / ".env").touch(mode=0o600)
+        with (paths.ROOT / ".env").open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            text = file.read()
+            file.write("" if text else "# Made by MQ Lab for docker-compose.yml; not for others to read.\n")
+            file.write("" if not text or text.endswith("\n") else "\n")
+            file.writelines(f"{key}={value}\n" for key, value in missing.items())
     return known | missing
 
 
@@ -66,9 +68,9 @@ def problem() -> str | None:
     return None
 
 
-def running(course: Path = paths.ROOT) -> Node | None:
+def running() -> Node | None:
     """Return the RabbitMQ in Docker if it answers on the ports that .env names; asks no engine, so it is quick."""
-    env = read_env(course)
+    env = read_env()
     if not env.get("MQLAB_RABBITMQ_PASSWORD"):
         return None
     with contextlib.suppress(OSError, ValueError):
@@ -77,62 +79,65 @@ def running(course: Path = paths.ROOT) -> Node | None:
     return None
 
 
-def start(say: Callable[[str], None], kept: bool = False, course: Path = paths.ROOT) -> Node:
+def start(say: Callable[[str], None], kept: bool = False) -> Node:
     """Return the RabbitMQ in Docker, started if need be; this process becomes an owner of it."""
     place = folder()
     with lock(place, 1500):
         owners.add(place / "owners", kept)
-        node = running(course)
+        node = running()
         if node is None:
             trouble = problem()
             if trouble:
                 raise Unavailable(trouble)
-            node = _up(course, say)
-            if owners.session():
+            stopped = _port(5672) is None
+            node = _up(say, stopped)
+            if stopped and owners.session():
                 (place / "started").touch()  # by a session: the last one to leave stops it
         return node
 
 
-def stop(erase: bool = False, course: Path = paths.ROOT) -> bool:
+def stop(erase: bool = False) -> bool:
     """Stop the container whoever uses it, with `erase` its data too; tell whether there was anything to stop."""
-    if not read_env(course).get("MQLAB_RABBITMQ_PASSWORD") or problem():
+    if not read_env().get("MQLAB_RABBITMQ_PASSWORD") or problem():
         return False
-    place = folder()
-    with lock(place, 1500):
-        there = _compose(course, "ps", "--quiet", *([] if not erase else ["--all"]), SERVICE, limit=30)
-        if erase:
-            done = _compose(course, "down", "--volumes", "--timeout", "20", limit=90)
-        else:
-            done = _compose(course, "stop", SERVICE, limit=90)
-        if done.returncode:
-            raise BrokerError(f"Docker did not stop RabbitMQ. Its last words:\n{_tail(done)}")
-        shutil.rmtree(place / "owners", ignore_errors=True)
-        (place / "started").unlink(missing_ok=True)
-    return bool(there.stdout.strip())
+    with lock(folder(), 1500):
+        return _down(erase)
 
 
-def release(course: Path = paths.ROOT) -> bool:
+def release() -> bool:
     """Let go of the container for this session, and stop it if a session started it and nobody else is left."""
     place = folder()
     owners.leave(place / "owners")
-    if not (place / "started").exists() or owners.living(place / "owners"):
+    if not (place / "started").exists():
         return False
-    return stop(course=course)
+    with lock(place, 1500):
+        return not owners.living(place / "owners") and not problem() and _down()
 
 
-def _up(course: Path, say: Callable[[str], None]) -> Node:
+def _down(erase: bool = False) -> bool:
+    there = _compose("ps", "--quiet", *(["--all"] if erase else []), SERVICE, limit=30).stdout.strip()
+    words = ("down", "--volumes", "--timeout", "30") if erase else ("stop", SERVICE)
+    done = _compose(*words, limit=90)
+    if done.returncode:
+        raise BrokerError(f"Docker did not stop RabbitMQ. Its last words:\n{_tail(done)}")
+    shutil.rmtree(folder() / "owners", ignore_errors=True)
+    (folder() / "started").unlink(missing_ok=True)
+    return bool(there)
+
+
+def _up(say: Callable[[str], None], stopped: bool) -> Node:
     """Start the container and wait until it is healthy."""
-    env = complete_env(course)
+    env = complete_env()
     note = ""
     chosen: dict[str, str] = {}
-    if _port(course, 5672) is None:
-        env, note, chosen = _choose_ports(course, env)
-        _fetch(course, say)
+    if stopped:
+        env, note, chosen = _choose_ports(env)
+        _fetch(say)
     say("Starting RabbitMQ in Docker: up to a minute ...")
-    # A container that was paused is healthy for Compose, yet never answers.
-    _compose(course, "unpause", SERVICE, limit=30)
-    done = _compose(course, "up", "--wait", "--wait-timeout", "120", SERVICE, limit=180, env=chosen)
-    amqp, management = _port(course, 5672), _port(course, 15672)
+    # One that was paused is healthy for Compose, yet never answers.
+    _compose("unpause", SERVICE, limit=30)
+    done = _compose("up", "--wait", "--wait-timeout", "120", SERVICE, limit=180, env=chosen)
+    amqp, management = _port(5672), _port(15672)
     if done.returncode or amqp is None or management is None:
         raise BrokerError(
             "RabbitMQ in Docker did not become healthy. Try again, or use another broker "
@@ -143,8 +148,9 @@ def _up(course: Path, say: Callable[[str], None]) -> Node:
     except urllib.error.HTTPError as refusal:
         if refusal.code != 401:
             raise
+        place = paths.ROOT / ".env"
         raise BrokerError(
-            f"RabbitMQ in Docker refused the password in {course / '.env'}: its data are older than that file. {ERASE}"
+            f"RabbitMQ in Docker refused the password in {place}: its data are older than that file. {ERASE}"
         ) from None
     except OSError as silence:
         raise BrokerError(
@@ -153,7 +159,7 @@ def _up(course: Path, say: Callable[[str], None]) -> Node:
         ) from silence
 
 
-def _choose_ports(course: Path, env: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:
+def _choose_ports(env: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:
     """Find other ports where something else has ours; return the settings, a note, and what differs from .env."""
     chosen: dict[str, str] = {}
     for (key, usual), spare in zip(PORTS.items(), free_ports(len(PORTS)), strict=True):
@@ -161,7 +167,7 @@ def _choose_ports(course: Path, env: dict[str, str]) -> tuple[dict[str, str], st
             chosen[key] = str(spare)
     taken_ports = [env.get(key) or str(PORTS[key]) for key in chosen]
     note = f" (on port {' and '.join(chosen.values())}, for {' and '.join(taken_ports)} is taken)" if chosen else ""
-    return complete_env(course, chosen), note, chosen
+    return complete_env(chosen), note, chosen
 
 
 def taken(port: int) -> bool:
@@ -172,22 +178,22 @@ def taken(port: int) -> bool:
     return False
 
 
-def _fetch(course: Path, say: Callable[[str], None]) -> None:
+def _fetch(say: Callable[[str], None]) -> None:
     """Fetch the image if this machine does not have it."""
-    image = _compose(course, "config", "--images", SERVICE, limit=30).stdout.strip()
+    image = _compose("config", "--images", SERVICE, limit=30).stdout.strip()
     if image and _run("docker", "image", "inspect", image, limit=30).returncode:
         say("Fetching RabbitMQ for Docker, this once: about 120 MB ...")
-        fetched = _compose(course, "pull", "--quiet", SERVICE, limit=1200)
+        fetched = _compose("pull", "--quiet", SERVICE, limit=1200)
         if fetched.returncode:
             raise Unavailable(
                 f"Docker could not fetch the image {image} (is there a network?). Its last words: {_tail(fetched, 2)}"
             )
 
 
-def _port(course: Path, inside: int) -> int | None:
+def _port(inside: int) -> int | None:
     """Return the port on this machine of the running container's port, None if it does not run."""
     with contextlib.suppress(ValueError):
-        found = int(_compose(course, "port", SERVICE, str(inside), limit=30).stdout.strip().rpartition(":")[2])
+        found = int(_compose("port", SERVICE, str(inside), limit=30).stdout.strip().rpartition(":")[2])
         return found or None
     return None
 
@@ -198,11 +204,11 @@ def _node(env: dict[str, str], amqp: int, management: int, note: str = "", limit
     return replace(node, version=node.asked_version(limit), note=note)
 
 
-def _compose(
-    course: Path, *words: str, limit: float, env: dict[str, str] | None = None
-) -> "subprocess.CompletedProcess[str]":
-    file = str(course / "docker-compose.yml")
-    return _run("docker", "compose", "--project-directory", str(course), "--file", file, *words, limit=limit, env=env)
+def _compose(*words: str, limit: float, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    file = str(paths.ROOT / "docker-compose.yml")
+    return _run(
+        "docker", "compose", "--project-directory", str(paths.ROOT), "--file", file, *words, limit=limit, env=env
+    )
 
 
 def _run(*words: str, limit: float, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":

@@ -3,7 +3,8 @@
 from types import TracebackType
 from typing import Any
 
-from pika import exceptions as pika
+from pika import exceptions as errors
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 AGAIN = "Run the cell with broker.start() again: it starts a new one if need be. Then run the cells below it."
 NEW_CHANNEL = "That closed the channel: open a new one with connection.channel()."
@@ -13,153 +14,155 @@ NEW_CONNECTION = "That closed the connection: open a new one, and a channel on i
 MEANINGS: list[tuple[type[Exception], str, str]] = [
     # Ways to lose a connection
     (
-        pika.AMQPConnectionError,
+        errors.AMQPConnectionError,
         "pop from an empty deque",
         "Two threads used one connection at the same time. Give each thread a connection of its own, or hand the work "
         "to the thread that has it with connection.add_callback_threadsafe().",
     ),
-    (pika.AMQPHeartbeatTimeout, "", f"RabbitMQ no longer answers. {AGAIN}"),
-    (pika.StreamLostError, "", f"The connection to RabbitMQ was lost: it has stopped or no longer answers. {AGAIN}"),
+    (errors.AMQPHeartbeatTimeout, "", f"RabbitMQ no longer answers. {AGAIN}"),
+    (errors.StreamLostError, "", f"The connection to RabbitMQ was lost: it has stopped or no longer answers. {AGAIN}"),
     (
-        pika.ConnectionClosedByBroker,
+        errors.ConnectionClosedByBroker,
         "CONNECTION_FORCED",
         f"RabbitMQ closed the connection: it is stopping, or this notebook's space was emptied. {AGAIN}",
     ),
     (
-        pika.ConnectionClosed,
+        errors.ConnectionClosed,
         "transient_nonexcl_queues",
         "RabbitMQ 4.3 refuses a queue that is neither durable nor exclusive. Declare it with durable=True, or with "
         f"exclusive=True if only this connection needs it. {NEW_CONNECTION}",
     ),
-    (pika.ConnectionClosed, "INTERNAL_ERROR", f"RabbitMQ failed at what it was asked to do. {NEW_CONNECTION}"),
+    (errors.ConnectionClosed, "INTERNAL_ERROR", f"RabbitMQ failed at what it was asked to do. {NEW_CONNECTION}"),
     (
-        pika.ConnectionClosed,
+        errors.ConnectionClosed,
         "attempt to reuse consumer tag",
         f"Two consumers have the same consumer_tag. Leave it out: RabbitMQ then makes one. {NEW_CONNECTION}",
     ),
     (
-        pika.ConnectionClosed,
-        "COMMAND_INVALID",
-        f"RabbitMQ does not know what it was asked for. Is the exchange_type spelt right? {NEW_CONNECTION}",
+        errors.ConnectionClosed,
+        "unknown exchange type",
+        f"There is no exchange type of that name: it is direct, fanout, topic or headers. {NEW_CONNECTION}",
     ),
     (
-        pika.ConnectionClosed,
+        errors.ConnectionClosed,
         "",
         f"RabbitMQ closed the connection, for what was sent breaks its rules. {NEW_CONNECTION}",
     ),
     # Ways not to get one
     (
-        pika.ProbableAuthenticationError,
+        errors.ProbableAuthenticationError,
         "",
         "RabbitMQ refused the user name or the password. Use rabbit.url as it is: "
         "pika.BlockingConnection(pika.URLParameters(rabbit.url)).",
     ),
     (
-        pika.ProbableAccessDeniedError,
+        errors.ProbableAccessDeniedError,
         "",
         "RabbitMQ has no such virtual host, or this user may not use it. Use rabbit.url as it is, and run the cell "
         "with broker.start() again if this one is old.",
     ),
     (
-        pika.ConnectionBlockedTimeout,
+        errors.ConnectionBlockedTimeout,
         "",
         "RabbitMQ is short of memory or disk and takes no more messages. Consume or purge what waits in its queues, "
         "then publish again on a new connection.",
     ),
     (
-        pika.ConnectionWrongStateError,
+        errors.ConnectionWrongStateError,
         "",
         "This connection is closed. Open a new one with pika.BlockingConnection(pika.URLParameters(rabbit.url)), and a "
         "channel on it.",
     ),
-    (pika.NoFreeChannels, "", "This connection has no channel left. Close those that are no longer needed."),
-    (pika.AMQPConnectionError, "", f"No RabbitMQ answers at this address. {AGAIN}"),
+    (errors.NoFreeChannels, "", "This connection has no channel left. Close those that are no longer needed."),
+    (errors.AMQPConnectionError, "", f"No RabbitMQ answers at this address. {AGAIN}"),
+    (AMQPConnectorException, "", f"No RabbitMQ answers at this address, or it is frozen. {AGAIN}"),
     # What a channel is closed for
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "NOT_FOUND - no queue",
         f"There is no queue of that name. Declare it first, and look at its spelling. {NEW_CHANNEL}",
     ),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "NOT_FOUND - no exchange",
         f"There is no exchange of that name. Declare it first, and look at its spelling. {NEW_CHANNEL}",
     ),
-    (pika.ChannelClosed, "NOT_FOUND", f"RabbitMQ found nothing of that name. {NEW_CHANNEL}"),
+    (errors.ChannelClosed, "NOT_FOUND", f"RabbitMQ found nothing of that name. {NEW_CHANNEL}"),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "in exclusive use",
         "Another consumer has this queue to itself. Cancel that one first, or consume without exclusive=True. "
         f"{NEW_CHANNEL}",
     ),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "ACCESS_REFUSED",
         f"RabbitMQ does not let this user do that. Names that begin with amq. belong to RabbitMQ. {NEW_CHANNEL}",
     ),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "RESOURCE_LOCKED",
         "The queue is exclusive to another connection. Close that connection first, or declare the queue on it. "
         f"{NEW_CHANNEL}",
     ),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "inequivalent arg",
         "There is one of that name already, with other settings. Declare it with the same settings, or delete it first "
         f"with queue_delete or exchange_delete. {NEW_CHANNEL}",
     ),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
+        "unknown exchange type",
+        f"There is no exchange type of that name: it is direct, fanout, topic or headers. {NEW_CHANNEL}",
+    ),
+    (
+        errors.ChannelClosed,
         "unknown delivery tag",
         "This delivery is not waiting for an answer on this channel. Was it acknowledged twice, on another channel, or "
         f"consumed with auto_ack=True? {NEW_CHANNEL}",
     ),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "acknowledgement on channel",
         f"The consumer took too long to acknowledge a message, so RabbitMQ gave the message back. {NEW_CHANNEL}",
     ),
     (
-        pika.ChannelClosed,
+        errors.ChannelClosed,
         "PRECONDITION_FAILED",
         f"RabbitMQ could not do that as things are: see the reason it gives at the end. {NEW_CHANNEL}",
     ),
-    (pika.ChannelClosed, "", f"RabbitMQ refused that: see the reason it gives at the end. {NEW_CHANNEL}"),
+    (errors.ChannelClosed, "", f"RabbitMQ refused that: see the reason it gives at the end. {NEW_CHANNEL}"),
     # The rest of what a channel can say
     (
-        pika.ChannelWrongStateError,
+        errors.ChannelWrongStateError,
         "",
-        "This channel is closed, perhaps by an error in a cell before. Open a new one with connection.channel(); if "
-        "the connection is closed too, open a new connection first.",
+        "This channel is closed. Something before may have closed it without a word: publishing to an exchange that is "
+        "not there, or acknowledging a delivery twice. Open a new one with connection.channel(); if the connection is "
+        "closed too, open a new connection first.",
     ),
     (
-        pika.UnroutableError,
+        errors.UnroutableError,
         "",
         "RabbitMQ returned the message, for no queue takes it. Is the queue declared, and bound with this routing key?",
     ),
     (
-        pika.NackError,
+        errors.NackError,
         "",
         "RabbitMQ did not take the message: the queue is full or cannot keep it now. Publish it again later.",
     ),
     (
-        pika.DuplicateConsumerTag,
+        errors.DuplicateConsumerTag,
         "",
         "There is a consumer with that consumer_tag on this channel already. Leave it out: one is made.",
     ),
     (
-        pika.ConsumerCancelled,
-        "",
-        "RabbitMQ ended this consumer, most likely because its queue was deleted. Declare it, then consume again.",
-    ),
-    (
-        pika.DuplicateGetOkCallback,
+        errors.DuplicateGetOkCallback,
         "",
         "The basic_get before this one has not been answered yet. Call basic_get again after its answer.",
     ),
     (
-        pika.ReentrancyError,
+        errors.ReentrancyError,
         "",
         "This waits for RabbitMQ inside a callback that runs while something else waits for it. Do it after "
         "start_consuming() has returned, or on a connection of its own.",
@@ -179,7 +182,7 @@ def install() -> None:
 
     shell = get_ipython()
     if shell is not None:
-        shell.set_custom_exc((pika.AMQPError, pika.ChannelError, pika.ReentrancyError), _show)
+        shell.set_custom_exc(tuple({kind for kind, _, _ in MEANINGS}), _show)
 
 
 def _show(

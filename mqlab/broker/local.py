@@ -56,7 +56,7 @@ def running() -> Node | None:
         return None
     node = as_node(state)
     try:
-        node.asked_version()
+        node.asked_version(limit=5)
     except OSError:
         return None
     return node

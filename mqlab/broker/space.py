@@ -25,8 +25,6 @@ LIMITS = {
     "blocked_connection_timeout": 20,
     "socket_timeout": 5,
     "stack_timeout": 10,
-    "connection_attempts": 2,
-    "retry_delay": 1,
 }
 
 

@@ -10,6 +10,7 @@ import socket
 import threading
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 HEARTBEAT = 2  # seconds; pika takes a broker for dead after 7 to 14 seconds of silence
 
@@ -47,7 +48,7 @@ class Watch(threading.Thread):
                 connection = pika.BlockingConnection(self._parameters)
             except (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError):
                 pass  # it answers: another broker, or a space that was removed
-            except (pika.exceptions.AMQPError, OSError):
+            except (pika.exceptions.AMQPError, AMQPConnectorException, OSError):
                 cut(self._parameters.host, self._parameters.port)
             else:
                 # Losing the connection proves little (perhaps this computer slept): connecting again will tell.

@@ -93,7 +93,7 @@ def execute(notebook: NotebookNode, folder: Path, space: str) -> NotebookNode:
         own = {"MQLAB_SPACE": space, "MQLAB_PROGRESS": str(Path(empty, "progress.json"))}
         # Owned by the build, a private broker is shared by all its kernels.
         try:
-            client.execute(env={"MQLAB_OWNER": str(os.getpid())} | os.environ | own)
+            client.execute(env={"MQLAB_OWNER": str(os.getpid())} | os.environ | own, stderr=subprocess.DEVNULL)
         except CellExecutionError as error:
             raise ValueError(f"{place}: {error.ename}: {error.evalue}") from None
         except CellTimeoutError:

@@ -46,7 +46,7 @@ KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in (SignUp, Subscr
 PEOPLE = (
     ("Amina", "Nairobi"),
     ("Björn", "Malmö"),
-    ("Chiara", "Torino"),
+    ("Chidi", "Lagos"),
     ("Diego", "Bogotá"),
     ("Emre", "İzmir"),
     ("Fatima", "Casablanca"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ChannelWrongStateError, ConnectionClosedByBroker
 
 from mqlab import campus
 from mqlab.exercises import Exercise, NotYet, Overtime, limit, returned
@@ -18,6 +18,7 @@ SECONDS = 3.0  # for one call of an answer
 MOST_TRIES = 100  # failed mails, after which a worker is taken for one that only tries again
 
 Work = Callable[[campus.Event], None]
+Answer = TypeVar("Answer")
 
 
 # ---- the bench: queues of the check's own, and what is seen from outside
@@ -35,7 +36,7 @@ def _channel(broker: Any) -> Iterator[BlockingChannel]:
 
 @contextmanager
 def _queue(broker: Any, name: str, events: list[campus.SignUp] | None = None) -> Iterator[str]:
-    """Make sure that the queue holds these events and nothing else (None: that it is not there); delete it at the end."""
+    """Give a queue with these events in it (None: the name of a queue that is not there); delete it at the end."""
     queue: str = broker.name(name)
     with _channel(broker) as channel:
         channel.queue_delete(queue)
@@ -78,9 +79,8 @@ def _taken(channel: BlockingChannel, queue: str) -> Iterator[tuple[Any, Any, byt
         yield method, properties, body
 
 
-@contextmanager
-def _lent(broker: Any, still_running: str) -> Iterator[BlockingChannel]:
-    """Lend an answer a channel for a while, and close its connection in any case.
+def _lend(broker: Any, answer: Callable[[BlockingChannel], Answer], still_running: str) -> Answer:
+    """Return `answer(channel)` on a connection of its own, which is closed in any case.
 
     NotYet: with `still_running` when the time is over, or about what RabbitMQ refused.
     """
@@ -88,15 +88,27 @@ def _lent(broker: Any, still_running: str) -> Iterator[BlockingChannel]:
     try:
         with limit(SECONDS):
             channel = connection.channel()
-            yield channel
+            value = answer(channel)
             if channel.is_open:
                 channel.basic_qos(prefetch_count=0)  # asks and waits: a late refusal of what was sent comes out here
+            return value
     except Overtime:
         raise NotYet(still_running) from None
     except (ChannelClosedByBroker, ConnectionClosedByBroker) as error:
         raise NotYet(_refusal(error)) from None
+    except ChannelWrongStateError:
+        raise NotYet(
+            "Your code uses a channel that is closed. RabbitMQ closes a channel after a mistake on it. Do you "
+            "acknowledge a message on the channel that brought it?"
+        ) from None
     finally:
-        with suppress(AMQPError, Overtime), limit(SECONDS):
+        _close(connection)
+
+
+def _close(connection: BlockingConnection) -> None:
+    """Hang up, whatever state the answer has left the connection in."""
+    with suppress(AMQPError, Overtime), limit(SECONDS):
+        if connection.is_open:
             connection.close()
 
 
@@ -117,8 +129,8 @@ def _refusal(error: ChannelClosedByBroker | ConnectionClosedByBroker) -> str:
         return "RabbitMQ closed your channel (404): there is no queue of that name. Which queue were you given?"
     if code == 406 and "delivery tag" in text:
         return (
-            "RabbitMQ closed your channel (406): it does not know that delivery tag. Do you acknowledge each message "
-            "once, with its own tag, on the channel that brought it?"
+            "RabbitMQ closed your channel (406): it does not wait for an ack with that delivery tag. Do you "
+            "acknowledge each message once, with its own tag, on the channel that brought it, and without `auto_ack`?"
         )
     if code == 406 and "inequivalent" in text:
         return "RabbitMQ closed your channel (406): the queue is there already, made otherwise. Is yours durable?"
@@ -140,9 +152,13 @@ def check_publish(broker: Any, publish_sign_ups: Callable[..., object]) -> str:
     """Call the answer twice, each time on a new connection, and fetch what is in the queue."""
     people = campus.sign_ups(4)
     with _queue(broker, "check-publish") as queue:
-        for some in (people[:2], people[2:]):
-            with _lent(broker, "Your function was still running after 3 s. What does it wait for?") as channel:
-                publish_sign_ups(channel, queue, some)
+
+        def publish(some: list[campus.SignUp]) -> None:
+            stuck = "Your function was still running after 3 s. What does it wait for?"
+            _lend(broker, lambda channel: publish_sign_ups(channel, queue, some), stuck)
+
+        publish(people[:2])
+        publish(people[2:])
         _expect_durable(broker, queue)
         with _channel(broker) as channel:
             found = list(_taken(channel, queue))
@@ -204,10 +220,28 @@ def check_take(broker: Any, take: Callable[..., object]) -> str:
     )
     worked: list[Any] = []
     with _queue(broker, "check-take", people) as queue:
-        with _lent(broker, endless) as channel:
+
+        def three(channel: BlockingChannel) -> int:
             take(channel, queue, 3, worked.append)
-            consumers = _consumers(broker, queue)
+            return _consumers(broker, queue)
+
+        refused, consumers = None, 0
+        try:
+            consumers = _lend(broker, three, endless)
+        except NotYet as question:
+            refused = question
         left = _left(broker, queue)
+    if 0 < len(worked) <= 3 and len(left) < 2:
+        raise NotYet(
+            "Those you should have left in the queue are gone too. "
+            + (
+                "When does RabbitMQ take a message for done, if your consumer says `auto_ack=True`?"
+                if _all_gone_at_first_failure(broker, take)
+                else "How far does one of your acks reach: to its own message, or to `multiple`?"
+            )
+        )
+    if refused:
+        raise refused
     if not worked:
         raise NotYet("Your function came back before any work was done. Who calls `work`?")
     if not all(isinstance(event, campus.SignUp) for event in worked):
@@ -218,22 +252,13 @@ def check_take(broker: Any, take: Callable[..., object]) -> str:
         raise NotYet(f"{_names(people[:3])} came first, but you worked on {_names(worked)}. In which order?")
     if left == people:
         raise NotYet(
-            "The work was done, but all five messages are in the queue again. Who has told RabbitMQ that three are done?"
+            "The work was done, but all five messages are in the queue again. Who tells RabbitMQ that three are done, "
+            "on the channel that brought them?"
         )
     again = [event for event in worked if event in left]
     if again:
         raise NotYet(
             f"{_names(again)} was worked on and is in the queue again. Do you acknowledge before you leave the loop?"
-        )
-    if left != people[3:]:
-        if _all_gone_at_first_failure(broker, take):
-            raise NotYet(
-                "Three were taken, but those you left are gone too. When does RabbitMQ take a message for done, if your "
-                "consumer says `auto_ack=True`?"
-            )
-        raise NotYet(
-            "Three were taken, but those you left are gone too. How far does one of your acks reach: to its own message, "
-            "or to `multiple`?"
         )
     if consumers:
         raise NotYet(
@@ -242,8 +267,7 @@ def check_take(broker: Any, take: Callable[..., object]) -> str:
     _expect_acks_after_work(broker, take)
     with _queue(broker, "check-take", people[:2]) as queue:
         stuck = "With exactly as many messages as it should take, your function waits for one more. When do you count?"
-        with _lent(broker, stuck) as channel:
-            take(channel, queue, 2, lambda event: None)
+        _lend(broker, lambda channel: take(channel, queue, 2, lambda event: None), stuck)
         if _ready(broker, queue):
             raise NotYet("Two were there, two were to be taken, and the queue is not empty. Which ack is missing?")
     return "Three taken and done, two still in the queue, and nobody lost when the work failed."
@@ -274,8 +298,8 @@ def _fails_once_at(n: int, done: list[campus.Event]) -> Work:
 
 def _all_gone_at_first_failure(broker: Any, take: Callable[..., object]) -> bool:
     with _queue(broker, "check-take", campus.sign_ups(5)) as queue:
-        with suppress(WorkFailed), _lent(broker, "") as channel:
-            take(channel, queue, 3, _fails_once_at(1, []))
+        with suppress(WorkFailed):
+            _lend(broker, lambda channel: take(channel, queue, 3, _fails_once_at(1, [])), "")
         return _ready(broker, queue) == 0
 
 
@@ -285,8 +309,8 @@ def _expect_acks_after_work(broker: Any, consume: Callable[..., object]) -> None
     done: list[campus.Event] = []
     with _queue(broker, "check-take", people) as queue:
         stuck = "The work failed at the second message, and your function still runs after 3 s. What does it wait for?"
-        with suppress(WorkFailed), _lent(broker, stuck) as channel:
-            consume(channel, queue, 3, _fails_once_at(2, done))
+        with suppress(WorkFailed):
+            _lend(broker, lambda channel: consume(channel, queue, 3, _fails_once_at(2, done)), stuck)
         left = _left(broker, queue)
     lost = [event for event in people if event not in done and event not in left]
     if lost:
@@ -328,15 +352,14 @@ def check_mails(broker: Any, send_welcome_mails: Callable[..., object]) -> str:
     endless = "Your worker was still running after 3 s. How does it notice that nobody is left?"
     with _queue(broker, "check-mails", people) as queue:
         try:
-            with suppress(WorkFailed), _lent(broker, endless) as channel:
-                send_welcome_mails(channel, queue, dying)
+            with suppress(WorkFailed):
+                _lend(broker, lambda channel: send_welcome_mails(channel, queue, dying), endless)
         except _OnlyTriesAgain:
             raise NotYet(
                 f"The mail server was down, and your worker called it {MOST_TRIES} times without a pause. "
                 "What should a worker do that cannot work?"
             ) from None
-        with _lent(broker, endless) as channel:
-            send_welcome_mails(channel, queue, mailed.append)
+        _lend(broker, lambda channel: send_welcome_mails(channel, queue, mailed.append), endless)
         left = _left(broker, queue)
     missing = [event for event in people if event not in mailed]
     twice = [event for event in people if mailed.count(event) > 1]
@@ -407,16 +430,10 @@ def check_kept(broker: Any, kept: Callable[..., object]) -> str:
         raise NotYet(f"2 and 3 make 5, but {_some(really)} are in the queue. Is each person published once?")
     if numbers != (2, 5, 4):
         raise NotYet(
-            f"The check measured (2, 5, 4), your function gave back {numbers!r}. Do you ask RabbitMQ before you publish, "
-            "after the producer has hung up, and while you hold one message?"
+            f"The check measured (2, 5, 4), your function gave back {numbers!r}. Do you ask RabbitMQ before you "
+            "publish, after the producer has hung up, and while you hold one message?"
         )
     return "2 before, 5 after the producer had gone, 4 while one was in hand. And all 5 are still there."
-
-
-def _close(connection: BlockingConnection) -> None:
-    if connection.is_open:
-        with suppress(AMQPError):
-            connection.close()
 
 
 # ---- 5 until it is quiet
@@ -432,17 +449,19 @@ def check_serve(broker: Any, serve: Callable[..., object]) -> str:
         done.append(event)
         if event == people[2]:
             _publish(broker, queue, people[3:4])
-        if event == people[3]:
+        if event == people[3] and not later.ident:
             later.start()
 
     endless = (
         "Nothing had come for a long while, and your function still waited after 3 s. How does it learn of the quiet?"
     )
     with _queue(broker, "check-serve", people[:3]) as queue:
+
+        def until_quiet(channel: BlockingChannel) -> tuple[object, int]:
+            return serve(channel, queue, work, 1.0), _consumers(broker, queue)
+
         try:
-            with _lent(broker, endless) as channel:
-                count = serve(channel, queue, work, 1.0)
-                consumers = _consumers(broker, queue)
+            count, consumers = _lend(broker, until_quiet, endless)
         finally:
             if later.ident:  # it was started
                 later.join()
@@ -490,10 +509,10 @@ EXERCISES = [
         "Take exactly n",
         check_take,
         (
-            "Take, work, acknowledge, count: in this order. Leave the loop as soon as the count is n, not when the next "
-            "message is there.",
-            "`for method, properties, body in channel.consume(queue):` brings the messages. `method.delivery_tag` is the "
-            "number to acknowledge. `channel.cancel()` after the loop sends back what you did not take.",
+            "Take, work, acknowledge, count: in this order. Leave the loop as soon as the count is n, not when the "
+            "next message is there.",
+            "`for method, properties, body in channel.consume(queue):` brings the messages. `method.delivery_tag` is "
+            "the number to acknowledge. `channel.cancel()` after the loop sends back what you did not take.",
             "In the loop: `work(campus.from_bytes(body))`, `channel.basic_ack(method.delivery_tag)`, `taken += 1`, and "
             "`if taken == n: break`.",
         ),
@@ -506,8 +525,8 @@ EXERCISES = [
         (
             "Go through the loop as if `send` failed at the third person. What does RabbitMQ know about the third "
             "message at that moment? About the fourth?",
-            "`auto_ack=True` makes RabbitMQ forget a message when it is sent. Without it, RabbitMQ keeps the message until "
-            "your ack.",
+            "`auto_ack=True` makes RabbitMQ forget a message when it is sent. Without it, RabbitMQ keeps the message "
+            "until your ack.",
             "Drop `auto_ack=True`, and write `channel.basic_ack(method.delivery_tag)` on the line after `send(...)`. "
             "Let the error of `send` end the worker: the rest goes back to the queue.",
         ),
@@ -521,8 +540,8 @@ EXERCISES = [
             "Nobody needs to take a message to count it. Ask for the queue as if to declare it, but only look.",
             "`channel.queue_declare(queue, passive=True).method.message_count` is the number of ready messages. "
             "Publish in one `with connect() as connection:` and count in another one.",
-            "For the third number: `channel.basic_get(queue)` takes one message in hand. Do not acknowledge it, count, and "
-            "let the `with` hang up.",
+            "For the third number: `channel.basic_get(queue)` takes one message in hand. Do not acknowledge it, count, "
+            "and let the `with` hang up.",
         ),
         seconds=6,
     ),
@@ -532,10 +551,10 @@ EXERCISES = [
         check_serve,
         (
             "You cannot know how many will come. You can know how long nobody has come.",
-            "`channel.consume(queue, inactivity_timeout=quiet)` hands out `(None, None, None)` when nothing has come for "
-            "`quiet` seconds.",
-            "Leave the loop `if method is None`. Else work, acknowledge, and count. After the loop cancel, and return the "
-            "count.",
+            "`channel.consume(queue, inactivity_timeout=quiet)` hands out `(None, None, None)` when nothing has come "
+            "for `quiet` seconds.",
+            "Leave the loop `if method is None`. Else work, acknowledge, and count. After the loop cancel, and return "
+            "the count.",
         ),
         seconds=9,
     ),

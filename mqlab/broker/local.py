@@ -118,20 +118,33 @@ def _end(place: Path) -> bool:
 def clear(place: Path) -> None:
     """End the node and its keeper if they still run, and remove the node's data."""
     state = _read(place)
-    # The keeper first, lest it sees its node die; it must not end itself half way.
-    mine = owners.ident(os.getpid())
-    for name in [state.get("keeper", ""), *state.get("processes", [])]:
-        if name != mine and owners.lives(name):
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(int(name.partition("-")[0]))
-                family = [process] if name == state.get("keeper") else [*process.children(recursive=True), process]
-                for one in family:
-                    with contextlib.suppress(psutil.Error):
-                        one.kill()
-                psutil.wait_procs(family, timeout=10)
+    # The keeper first: it must not see its node die and clean up at the same time. A keeper that clears spares itself.
+    names = [name for name in (state.get("keeper", ""), *state.get("processes", [])) if owners.lives(name)]
+    for name in names:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(int(name.partition("-")[0]))
+            if process.pid != os.getpid():
+                family = [] if name == state["keeper"] else process.children(recursive=True)
+                _kill([*family, process])
     if state.get("data"):
         shutil.rmtree(state["data"], ignore_errors=True)
     (place / "state.json").unlink(missing_ok=True)
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    """Kill them and wait until they have gone; one that only its parent can bury has gone too."""
+
+    def alive(process: psutil.Process) -> bool:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    end = time.monotonic() + 10
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            while alive(process) and time.monotonic() < end:
+                time.sleep(0.02)
 
 
 def _launch(place: Path, script: Path) -> Node:
@@ -152,23 +165,17 @@ def _launch(place: Path, script: Path) -> Node:
         )
     end = time.monotonic() + BOOT + 10
     while time.monotonic() < end:
+        over = keeper.poll() is not None  # asked before the state is read: its last words are in there
         state = _read(place)
         if state.get("ready"):
             return as_node(state)
-        if state.get("error"):
-            clear(place)
-            raise BrokerError(
-                f"The RabbitMQ installed on this machine did not start. Its last words:\n{state['error']}"
-            )
-        # This wait is the pause of the loop, and the way to see at once that the keeper is gone.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            keeper.wait(0.05)
+        if over:
             break
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            keeper.wait(0.05)  # the pause of the loop
     clear(place)
-    words = (place / "keeper.log").read_text(encoding="utf-8", errors="replace")[-1000:]
-    raise BrokerError(
-        f"The private RabbitMQ node did not start. Run the cell again. The last words of its keeper:\n{words}"
-    )
+    words = state.get("error") or (place / "keeper.log").read_text(encoding="utf-8", errors="replace")[-1500:]
+    raise BrokerError(f"The RabbitMQ installed on this machine ({script}) did not start. Its last words:\n{words}")
 
 
 def as_node(state: dict[str, Any]) -> Node:

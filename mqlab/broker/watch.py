@@ -18,10 +18,15 @@ HEARTBEAT = 2  # seconds; pika takes a broker for dead after 7 to 14 seconds of 
 _current: list["Watch"] = []
 
 
-def over(url: str) -> None:
-    """Watch the broker at this address from now on, and no other."""
+def off() -> None:
+    """Watch no broker any more."""
     while _current:
         _current.pop().stop()
+
+
+def over(url: str) -> None:
+    """Watch the broker at this address from now on, and no other."""
+    off()
     _current.append(Watch(url))
     _current[0].start()
 
@@ -33,7 +38,7 @@ class Watch(threading.Thread):
         super().__init__(name="mqlab-watch", daemon=True)
         self._parameters = pika.URLParameters(url)
         self._parameters.heartbeat = HEARTBEAT
-        self._parameters.connection_attempts = 1
+        self._parameters.stack_timeout = 5
         self._parameters.client_properties = {"connection_name": "MQ Lab watches this broker"}
         self._end = threading.Event()
 
@@ -50,6 +55,7 @@ class Watch(threading.Thread):
                 pass  # it answers: another broker, or a space that was removed
             except (pika.exceptions.AMQPError, AMQPConnectorException, OSError):
                 cut(self._parameters.host, self._parameters.port)
+                self._end.wait(5)
             else:
                 # Losing the connection proves little (perhaps this computer slept): connecting again will tell.
                 with contextlib.suppress(pika.exceptions.AMQPError), connection:

@@ -1,0 +1,77 @@
+"""What the tests of brokers share besides fixtures."""
+
+import os
+import threading
+from collections.abc import Callable
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+
+from mqlab import broker
+from mqlab.broker import docker, local
+from mqlab.broker.explain import explain
+from mqlab.broker.node import Node
+
+Start = Callable[..., broker.Broker]
+Connect = Callable[[broker.Broker], pika.BlockingConnection]
+
+
+def need(kind: str) -> None:
+    """Skip a test whose broker is not asked for or not there; in CI what is not there fails."""
+    asked = os.environ.get("MQLAB_BROKER", "auto")
+    if asked in ("local", "docker") and asked != kind:
+        pytest.skip(f"MQLAB_BROKER={asked} asks for that broker alone")
+    trouble = docker.problem() if kind == "docker" else None if local.find() else "rabbitmq-server is not installed"
+    if trouble and os.environ.get("MQLAB_REQUIRE"):
+        pytest.fail(f"{trouble}, and MQLAB_REQUIRE is set")
+    if trouble:
+        pytest.skip(trouble)
+
+
+def node_of(kind: str) -> Node:
+    """Return the node that runs."""
+    node = docker.running() if kind == "docker" else local.running()
+    assert node
+    return node
+
+
+def frozen_or_dead(rabbit: broker.Broker, strike: Callable[[], object]) -> None:
+    """Strike the broker while three cells wait for it, each in its way: each must get a pika error, explained."""
+    ready = threading.Barrier(4)
+    raised: dict[str, BaseException] = {}
+
+    def consuming(channel: BlockingChannel) -> None:
+        for _ in channel.consume("sign-ups", inactivity_timeout=1):
+            pass
+
+    def start_consuming(channel: BlockingChannel) -> None:
+        channel.basic_consume("sign-ups", lambda *_: None)
+        channel.start_consuming()
+
+    def confirmed(channel: BlockingChannel) -> None:
+        channel.confirm_delivery()
+        while True:
+            channel.basic_publish("", "comments", b"Ana")
+
+    def cell(work: Callable[[BlockingChannel], None]) -> None:
+        channel = pika.BlockingConnection(pika.URLParameters(rabbit.url)).channel()
+        for queue in ("sign-ups", "comments"):
+            channel.queue_declare(queue, durable=True, arguments={"x-max-length": 10})
+        ready.wait(30)
+        try:
+            work(channel)
+        except pika.exceptions.AMQPError as problem:
+            raised[work.__name__] = problem
+
+    works = (consuming, start_consuming, confirmed)
+    threads = [threading.Thread(target=cell, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    ready.wait(30)
+    strike()
+    for thread in threads:
+        thread.join(45)
+    assert sorted(raised) == sorted(work.__name__ for work in works)
+    for problem in raised.values():
+        assert "broker.start() again" in (explain(problem) or ""), repr(problem)

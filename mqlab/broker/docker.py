@@ -20,6 +20,7 @@ from mqlab.broker.node import BrokerError, Node, Unavailable
 SERVICE = "rabbitmq"
 USER = "campus"
 PORTS = {"MQLAB_AMQP_PORT": 5672, "MQLAB_MANAGEMENT_PORT": 15672}  # what docker-compose.yml says, if .env does not
+INSIDE = ("5672", "15672")  # the container's own ports
 ERASE = "Run `python3 course.py broker stop --erase` (it deletes what is kept in that RabbitMQ), then start again."
 
 
@@ -89,9 +90,9 @@ def start(say: Callable[[str], None], kept: bool = False) -> Node:
             trouble = problem()
             if trouble:
                 raise Unavailable(trouble)
-            stopped = _port(5672) is None
-            node = _up(say, stopped)
-            if stopped and owners.session():
+            ports = _ports()
+            node = _up(say, ports)
+            if ports is None and owners.session():
                 (place / "started").touch()  # by a session: the last one to leave stops it
         return node
 
@@ -125,26 +126,34 @@ def _down(erase: bool = False) -> bool:
     return bool(there)
 
 
-def _up(say: Callable[[str], None], stopped: bool) -> Node:
-    """Start the container and wait until it is healthy."""
+def _up(say: Callable[[str], None], ports: tuple[int, int] | None) -> Node:
+    """Start the container, which has these ports if it runs, and wait until it is healthy."""
     env = complete_env()
     note = ""
-    chosen: dict[str, str] = {}
-    if stopped:
+    if ports is None:
         env, note, chosen = _choose_ports(env)
         _fetch(say)
+    else:
+        with contextlib.suppress(OSError):
+            return _node(env, *ports, limit=5)  # it has been given other ports than .env says
+        # Those it has, lest Compose makes a new one. It may be paused: healthy for Compose, and deaf.
+        chosen = dict(zip(PORTS, map(str, ports), strict=True))
+        _compose("unpause", SERVICE, limit=30)
     say("Starting RabbitMQ in Docker: up to a minute ...")
-    # One that was paused is healthy for Compose, yet never answers.
-    _compose("unpause", SERVICE, limit=30)
-    done = _compose("up", "--wait", "--wait-timeout", "120", SERVICE, limit=180, env=chosen)
-    amqp, management = _port(5672), _port(15672)
-    if done.returncode or amqp is None or management is None:
+    up = ("up", "--wait", "--wait-timeout", "120", SERVICE)
+    done = _compose(*up, limit=180, env=chosen)
+    if done.returncode and ports:
+        # It ran, but was unhealthy.
+        _compose("restart", "--timeout", "5", SERVICE, limit=60, env=chosen)
+        done = _compose(*up, limit=180, env=chosen)
+    ports = _ports()
+    if done.returncode or ports is None:
         raise BrokerError(
             "RabbitMQ in Docker did not become healthy. Try again, or use another broker "
             f"(`python3 course.py doctor` lists them). Docker's last words:\n{_tail(done)}"
         )
     try:
-        return _node(env, amqp, management, note)
+        return _node(env, *ports, note=note)
     except urllib.error.HTTPError as refusal:
         if refusal.code != 401:
             raise
@@ -160,13 +169,14 @@ def _up(say: Callable[[str], None], stopped: bool) -> Node:
 
 
 def _choose_ports(env: dict[str, str]) -> tuple[dict[str, str], str, dict[str, str]]:
-    """Find other ports where something else has ours; return the settings, a note, and what differs from .env."""
-    chosen: dict[str, str] = {}
-    for (key, usual), spare in zip(PORTS.items(), free_ports(len(PORTS)), strict=True):
-        if taken(int(env.get(key) or usual)):
-            chosen[key] = str(spare)
-    taken_ports = [env.get(key) or str(PORTS[key]) for key in chosen]
-    note = f" (on port {' and '.join(chosen.values())}, for {' and '.join(taken_ports)} is taken)" if chosen else ""
+    """Find other ports if something else has one of ours; return the settings, a note, and what differs from .env."""
+    ports = [int(env.get(key) or usual) for key, usual in PORTS.items()]
+    occupied = [str(port) for port in ports if taken(port)]
+    if not occupied:
+        return env, "", {}
+    # Both, so that `running` finds nothing on one of the ports in .env, rather than half of the truth.
+    chosen = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+    note = f" (on port {chosen['MQLAB_AMQP_PORT']}, for {' and '.join(occupied)} is taken)"
     return complete_env(chosen), note, chosen
 
 
@@ -190,12 +200,10 @@ def _fetch(say: Callable[[str], None]) -> None:
             )
 
 
-def _port(inside: int) -> int | None:
-    """Return the port on this machine of the running container's port, None if it does not run."""
-    with contextlib.suppress(ValueError):
-        found = int(_compose("port", SERVICE, str(inside), limit=30).stdout.strip().rpartition(":")[2])
-        return found or None
-    return None
+def _ports() -> tuple[int, int] | None:
+    """Return the running container's ports on this machine, for AMQP and management; None if it does not run."""
+    found = [_compose("port", SERVICE, inside, limit=30).stdout.strip().rpartition(":")[2] for inside in INSIDE]
+    return (int(found[0]), int(found[1])) if all(port.isdigit() and port != "0" for port in found) else None
 
 
 def _node(env: dict[str, str], amqp: int, management: int, note: str = "", limit: float = 15) -> Node:

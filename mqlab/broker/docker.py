@@ -25,8 +25,8 @@ ERASE = "Run `python3 course.py broker stop --erase` (it deletes what is kept in
 
 
 def folder() -> Path:
-    """Return where we note who uses the container."""
-    return paths.home() / "broker" / "docker"
+    """Return where we note who uses the container: it belongs to the course folder, whatever MQLAB_HOME says."""
+    return paths.ROOT / ".mqlab" / "broker" / "docker"
 
 
 def read_env() -> dict[str, str]:

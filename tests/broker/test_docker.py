@@ -14,7 +14,13 @@ from brokers import frozen_or_dead, need
 
 from mqlab import broker, paths
 from mqlab.broker import docker, owners, watch
+from mqlab.broker.explain import explain
 from mqlab.broker.node import Unavailable
+
+
+@pytest.fixture
+def engine() -> None:
+    need("docker")
 
 
 @pytest.fixture
@@ -39,10 +45,9 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def compose(course: Path) -> Iterator[Path]:
+def compose(engine: None, course: Path) -> Iterator[Path]:
     """The course's own compose file in that folder, on ports of its own; all that it makes goes after the test."""
     real = Path(docker.__file__).parents[2]
-    need("docker")
     text = (real / "docker-compose.yml").read_text(encoding="utf-8")
     assert "interval: 10s" in text
     # Asked each second, a container is known to be healthy sooner: the test is shorter, and the same.
@@ -112,6 +117,17 @@ def test_started_by_hand_it_is_not_stopped_by_a_session(compose: Path, monkeypat
     monkeypatch.setenv("MQLAB_OWNER", str(os.getpid()))
     rabbit = broker.start()
     assert broker.release() == [] and containers()
+    # Short of memory, it takes no messages: that too must not hang.
+    subprocess.run(
+        ["docker", "exec", *containers(), "rabbitmqctl", "set_vm_memory_high_watermark", "0.0001"], check=True
+    )
+    parameters = pika.URLParameters(rabbit.url)
+    parameters.blocked_connection_timeout = 1  # instead of 20 seconds
+    channel = pika.BlockingConnection(parameters).channel()
+    channel.confirm_delivery()
+    with pytest.raises(pika.exceptions.ConnectionBlockedTimeout) as blocked:
+        channel.basic_publish("", "sign-ups", b"Ana")
+    assert "short of memory" in (explain(blocked.value) or "")
     # What is known of the password is lost, but RabbitMQ's data are kept: it refuses the new one.
     old = (compose / ".env").read_text(encoding="utf-8")
     (compose / ".env").write_text(

@@ -158,6 +158,7 @@ def test_a_broker_that_dies_or_freezes_hangs_no_cell(home: Path, how: str) -> No
     assert not psutil.wait_procs(old, timeout=LIMIT)[1], "nothing of the old one is left"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the script is one for a Unix shell")
 def test_one_that_cannot_start_says_so_and_leaves_nothing(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def session() -> str | None:
 def add(folder: Path, kept: bool = False) -> None:
     """Register this process and its session as owners; `kept`: nobody in particular, until told to stop."""
     folder.mkdir(parents=True, exist_ok=True)
+    living(folder)  # so that the files of the dead do not pile up
     for name in [KEPT] if kept else filter(None, [ident(os.getpid()), session()]):
         (folder / name).touch()
 

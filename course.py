@@ -218,6 +218,7 @@ def hand_over(args: list[str]) -> int:
     """Become the command line of mqlab."""
     command = [str(PYTHON), "-m", "mqlab.cli", *args]
     if os.name != "nt":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a Ctrl-C now waits until mqlab.cli listens
         os.execv(command[0], command)
     process = Popen(command)
     while True:

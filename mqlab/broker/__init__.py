@@ -75,9 +75,12 @@ def start(kind: str = "auto") -> Broker:
     return Broker(url, node.kind, node.version, node.why, name, line, prefix)
 
 
-def start_shared(kind: str = "auto", say: Say | None = None) -> Node:
-    """Start a broker for the notebooks to come, without a space; a node of ours then lives until `stop`."""
-    return _node(kind, say or _say_in_passing, kept=True)
+def start_shared(kind: str = "auto", say: Say | None = None, kept: bool = True) -> Node:
+    """Start a broker for the notebooks to come, without a space.
+
+    A node of ours then lives until `stop`; not `kept`, it lives as long as this process and its session.
+    """
+    return _node(kind, say or _say_in_passing, kept)
 
 
 def status() -> list[str]:

@@ -76,9 +76,9 @@ def start(kind: str = "auto") -> Broker:
 
 
 def start_shared(kind: str = "auto", say: Say | None = None, kept: bool = True) -> Node:
-    """Start a broker for the notebooks to come, without a space.
+    """Start a broker for the notebooks to come, without a space of its own.
 
-    A node of ours then lives until `stop`; not `kept`, it lives as long as this process and its session.
+    A node of ours then lives until `stop`; with `kept` false until this process and its session have ended.
     """
     return _node(kind, say or _say_in_passing, kept)
 

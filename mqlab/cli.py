@@ -103,7 +103,7 @@ def lab(
         f"--LabApp.default_url=/lab/tree/{START_PAGE}",
     ]
     command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    command += ["--Application.log_level=WARN"]
+    command += ["--Application.log_level=WARN", "--KernelManager.transport_encryption=auto"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
     settings = Path(__file__).parent / "jupyter"  # defaults: what the learner has set in JupyterLab goes before them
@@ -247,11 +247,11 @@ def _start_broker(kind: str, kept: bool) -> bool:
 @contextlib.contextmanager
 def _session() -> Iterator[None]:
     """Let go of what this command made others start, however it ends."""
-    from mqlab import broker
-
     try:
         yield
     finally:
+        from mqlab import broker
+
         released = broker.release()
         if released:
             _say(*released)

@@ -112,7 +112,7 @@ def docker() -> Line:
         fix = "Start it: sudo systemctl start docker" if sys.platform == "linux" else "Start Docker Desktop."
     elif "compose" in text:
         fix = "Install it: https://docs.docker.com/compose/install/"
-    return Line(MISSING, "Docker", f"{text}.", fix.removesuffix(")"))
+    return Line(MISSING, "Docker", f"{text.removeprefix('Docker ')}.", fix.removesuffix(")"))
 
 
 def rabbitmq() -> Line:

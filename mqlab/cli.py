@@ -40,12 +40,12 @@ def main() -> None:
     """Run the command that the arguments ask for."""
     for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & set(dir(signal)):
         signal.signal(getattr(signal, name), _stop)
-    with contextlib.suppress(AttributeError):  # not on Windows
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by course.py until somebody listens
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # ✓ is not in every Windows code page
     try:
+        with contextlib.suppress(AttributeError):  # not on Windows
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by course.py until somebody listens
         app(prog_name="course.py")
     except Stopped as stopped:
         _say("Stopped.")
@@ -168,7 +168,9 @@ def check(lab: Annotated[str, typer.Argument(help="The lab's number, or the path
     from mqlab.exercises import verdict
 
     path = Path(lab)
-    raise typer.Exit(verdict.run(path if path.exists() else path.stem.partition("-")[0].zfill(2)))
+    os.environ["MQLAB_OWNER"] = str(os.getpid())
+    with _session():
+        raise typer.Exit(verdict.run(path if path.exists() else path.stem.partition("-")[0].zfill(2)))
 
 
 @app.command()

@@ -80,7 +80,10 @@ def start_shared(kind: str = "auto", say: Say | None = None, kept: bool = True) 
 
     A node of ours then lives until `stop`; with `kept` false until this process and its session have ended.
     """
-    return _node(kind, say or _say_in_passing, kept)
+    node = _node(kind, say or _say_in_passing, kept)
+    if node.kind == "address":
+        node = replace(node, version=_greet(node, space.address(node, node.vhost)))
+    return node
 
 
 def status() -> list[str]:

@@ -103,7 +103,7 @@ def lab(
         f"--LabApp.default_url=/lab/tree/{START_PAGE}",
     ]
     command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    command += ["--Application.log_level=WARN", "--KernelManager.transport_encryption=auto"]
+    command += ["--Application.log_level=ERROR", "--KernelManager.transport_encryption=auto"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
     settings = Path(__file__).parent / "jupyter"  # defaults: what the learner has set in JupyterLab goes before them

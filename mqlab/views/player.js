@@ -2,6 +2,7 @@
 
 const MOVE = 350; // ms that a move takes
 const STEP = 900; // ms from moment to moment while playing
+const FEW = 12; // so many new moments are shown one by one; of more only the newest is
 const SAY = 2500; // ms between two announcements while playing
 const TELL = 60; // ms between two messages about where we are
 const KEPT = 512; // pictures
@@ -210,7 +211,7 @@ class Store {
       this.length = Math.max(this.length, message.length);
       message.pictures.forEach((picture, n) => this.pictures.set(message.first + n, picture));
       if (message.asked) this.asking = false;
-      if (this.live) this.at = this.length;
+      this.follow();
       this.forget();
       this.want();
     } else if (message.type === "go") {
@@ -222,6 +223,26 @@ class Store {
       this.asking = false;
     }
     this.changed();
+  }
+
+  /** Whoever looks at the newest moment goes on doing so: a few new ones pass one by one, the faster the more they are. */
+  follow() {
+    clearTimeout(this.following);
+    const behind = this.length - this.at;
+    if (!this.live || !behind) return;
+    let few = behind <= FEW && !calm.matches;
+    for (let k = this.at + 1; few && k <= this.length; k++) few = this.pictures.has(k);
+    const onward = (moment) => {
+      this.at = moment;
+      this.arrived = performance.now();
+      this.changed();
+      this.follow();
+    };
+    if (!few) onward(this.length);
+    else {
+      const wait = clamp(MOVE / behind, 25, MOVE - 50) - (performance.now() - (this.arrived ?? 0));
+      this.following = setTimeout(onward, Math.max(0, wait), this.at + 1);
+    }
   }
 
   /** Keep no more than KEPT pictures: the ones nearest to the moment shown. */
@@ -248,6 +269,7 @@ class Store {
     this.at = clamp(moment, 0, this.length);
     this.live = this.at === this.length;
     this.problem = "";
+    clearTimeout(this.following);
     this.tellAt();
     this.want();
     this.changed();
@@ -339,7 +361,7 @@ class View {
     this.said = 0;
     const id = `mqlab-${Date.now()}-${count++}`;
     const button = (name, icon, label, key) =>
-      `<button type="button" data-do="${name}" aria-label="${label}" aria-keyshortcuts="${key.replace("Space", "Space")}"
+      `<button type="button" data-do="${name}" aria-label="${label}" aria-keyshortcuts="${key}"
         title="${label} (${key})"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[icon]}"/></svg></button>`;
     this.root = document.createElement("div");
     this.root.className = "mqlab mqlab-player";

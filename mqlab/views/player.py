@@ -19,6 +19,7 @@ from mqlab.views import palette, still
 
 PERIOD = 0.05  # seconds between two pushes to the page: more than 20 a second it would not draw anyway
 MOST = 64  # pictures in one answer
+FEW = 12  # so many new moments are shown one by one; of more only the newest is
 
 _HERE = Path(__file__).parent
 
@@ -62,7 +63,7 @@ class Player(anywidget.AnyWidget):
         self._moment: int | None = None  # None: the newest, whichever that is
         self._lock = threading.Lock()
         self._due: threading.Timer | None = None
-        self._pushed = 0.0
+        self._pushed, self._sent = 0.0, len(trace)  # when the last push was, and how long the trace was then
         self._shown = True  # until the page says that nobody looks
         self._line = Wire()
         self._line.on_msg(self._hear)
@@ -146,7 +147,7 @@ class Player(anywidget.AnyWidget):
         self.send({"type": "problem", "text": f"{what} {type(error).__name__}: {error}"})
 
     def _grown(self) -> None:
-        """Push the newest picture: at once, or as soon as the last push is PERIOD ago. Called from any thread."""
+        """Push what is new: at once, or as soon as the last push is PERIOD ago. Called from any thread."""
         with self._lock:
             if self._due or not self._shown:
                 return
@@ -164,7 +165,9 @@ class Player(anywidget.AnyWidget):
             self._pushed = time.monotonic()
             if not self._shown:
                 return
-        self._send_pictures(len(self.trace), 1)
+            sent, self._sent = self._sent, len(self.trace)
+            new = self._sent - sent
+        self._send_pictures(self._sent - new + 1 if new <= FEW else self._sent, FEW)
 
     # --- from the page
 

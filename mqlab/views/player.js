@@ -191,6 +191,8 @@ class Store {
     this.asking = false;
     this.views = new Set();
     this.wire = model.widget_manager.get_model(model.get("_wire")).catch(() => null); // no kernel: a picture is left
+    // At the first hello JupyterLab may not have its thread for widgets yet: see Wire in player.py.
+    this.wire.then((wire) => wire?.once("msg:custom", () => this.tell({ type: "hello" })));
     model.on("msg:custom", (message) => this.hear(message));
   }
 
@@ -374,7 +376,7 @@ class View {
       <p class="mqlab-caption"></p>
       <p class="mqlab-problem" role="alert"></p>
       <input class="mqlab-slider" type="range" min="0" step="1" aria-label="Moment" title="Moment (arrow keys)">
-      <div class="mqlab-bar" role="toolbar" aria-label="Steer the picture">
+      <div class="mqlab-bar" role="group" aria-label="Steer the picture">
         ${button("first", "first", "To the start", "Home")}
         ${button("back", "back", "Step back", "ArrowLeft")}
         ${button("play", "play", "Play", "Space")}
@@ -434,9 +436,9 @@ class View {
     this.slider.setAttribute("aria-valuetext", `event ${at} of ${length}, ${time}${picture ? `: ${picture.says}` : ""}`);
     this.speed.value = String(speed);
     this.problem.textContent = problem;
-    this.buttons.first.disabled = this.buttons.back.disabled = at === 0;
-    this.buttons.step.disabled = this.buttons.last.disabled = at === length;
-    this.buttons.play.disabled = length === 0;
+    // Not `disabled`: that would take the focus, and with it the keyboard, away from the reader.
+    const off = { first: at === 0, back: at === 0, play: length === 0, step: at === length, last: at === length };
+    for (const [name, is] of Object.entries(off)) this.buttons[name].setAttribute("aria-disabled", String(is));
     this.buttons.play.setAttribute("aria-label", playing ? "Pause" : "Play");
     this.buttons.play.title = playing ? "Pause (Space)" : "Play (Space)";
     this.buttons.play.querySelector("path").setAttribute("d", playing ? ICONS.pause : ICONS.play);

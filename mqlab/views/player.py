@@ -27,8 +27,8 @@ _HERE = Path(__file__).parent
 class Wire(anywidget.AnyWidget):
     """What the page says to Python comes over a widget of its own.
 
-    ipykernel pins a widget's messages to the thread of the cell that has last written to it, so that they wait for
-    that cell's end. Nothing but the answer to the page's hello is ever written to this one.
+    ipykernel lets a widget's messages wait for whatever thread has last written to that widget: for a running cell, as
+    a rule. To this one nothing is written but an answer to each message, in the thread that serves all widgets.
     """
 
     _esm = "export default {}"
@@ -172,10 +172,10 @@ class Player(anywidget.AnyWidget):
     # --- from the page
 
     def _hear(self, _: Wire, message: dict[str, Any], buffers: object = None) -> None:
+        self._line.send({})  # the next message comes to this thread, too: see Wire
         match message:
             case {"type": "hello"}:
                 self._shown = True
-                self._line.send({})  # from here on the line belongs to the thread of this call: see Wire
                 self._send_pictures(self.at, 1)
             case {"type": "bye"}:
                 self._shown = False

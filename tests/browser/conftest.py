@@ -1,0 +1,119 @@
+"""What the tests in the browser share: one JupyterLab, one Chromium, and a window for each test."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_page import Lab, chromium, find_chromium, jupyterlab
+from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = Path(os.environ.get("MQLAB_SCREENSHOTS") or ROOT / "build" / "screenshots")
+
+QUEUE = """
+from mqlab.queues import FIFO
+from mqlab.trace import watch
+from mqlab.views.queue import show
+
+desk = watch(FIFO(), "desk", producer="Campus", consumer="Olu")
+for name in ["Ana", "Ben", "Chi"]:
+    desk.put(name)
+desk.get()
+"""
+SHOW = """
+view = show(
+    desk.trace,
+    on_put=lambda queue, who: desk.put("Dia"),
+    on_get=lambda queue, who: desk.get(),
+    title="The desk",
+)
+view
+"""
+TRIAL = [
+    QUEUE,
+    SHOW,
+    "print(view.at, len(desk.trace), view.state)",
+    'show(desk.trace, title="The same desk")',
+    'import time\nprint("begun", flush=True)\nend = time.monotonic() + 20\n'
+    "while len(desk.trace) < 8 and time.monotonic() < end:\n    time.sleep(0.01)\nprint(len(desk.trace), view.at)",
+    "for name in range(20):\n    desk.put(name)\nview.at = 3",
+]
+
+
+@pytest.fixture(scope="session")
+def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the notebooks, and a small one for trials."""
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    shutil.copytree(ROOT / "notebooks", folder)
+    shutil.copy(folder / "01-fifo-principle.ipynb", folder / "stored.ipynb")  # never run here
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in TRIAL]
+    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "trial.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(notebooks: Path) -> Iterator[str]:
+    """The address of a running JupyterLab."""
+    with jupyterlab(notebooks, notebooks.parent) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running as long as it is there
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; the test is skipped where there is none."""
+    path = find_chromium()
+    if path is None:
+        why = "no Chromium found: install one, or name it in MQLAB_CHROMIUM"
+        if os.environ.get("MQLAB_REQUIRE") == "1":
+            pytest.fail(why)
+        pytest.skip(why)
+    with chromium(path) as browser:
+        yield browser
+
+
+@pytest.fixture
+def window(browser: Browser, server: str) -> Iterator[Callable[..., Lab]]:
+    """Open windows on JupyterLab; at the end nothing has left the machine, and no console has seen an error."""
+    opened = []
+
+    def open_window(**options: object) -> Lab:
+        lab = Lab(browser.new_context(viewport={"width": 1200, "height": 900}, **options), server)
+        opened.append(lab)
+        return lab
+
+    yield open_window
+    for lab in opened:
+        lab.close()
+    assert [lab.outside for lab in opened] == [[]] * len(opened), "requests left the machine"
+    assert [lab.errors for lab in opened] == [[]] * len(opened), "errors in the console"
+
+
+@pytest.fixture
+def lab(window: Callable[..., Lab]) -> Lab:
+    """One window, in the light theme."""
+    return window()
+
+
+@pytest.fixture
+def trial(lab: Lab) -> Lab:
+    """One window with the notebook for trials, whose first two cells have been run: a player below cell 1."""
+    lab.open("trial.ipynb")
+    lab.run(0)
+    lab.run(1)
+    lab.player(1).expect_at(7, 7)
+    return lab
+
+
+@pytest.fixture
+def screenshot() -> Callable[[Page, str], None]:
+    """Keep a picture of the page for a human to look at."""
+
+    def take(page: Page, name: str) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    return take

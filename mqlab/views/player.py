@@ -42,7 +42,8 @@ class Player(anywidget.AnyWidget):
     While a cell is running such calls come in another thread.
     """
 
-    _esm = _HERE / "player.js"
+    # The text and not the path: anywidget would watch the file, and with that keep every player for ever.
+    _esm = (_HERE / "player.js").read_text(encoding="utf-8")
     _css = (_HERE / "player.css").read_text(encoding="utf-8") + palette.css()
     _title = traitlets.Unicode().tag(sync=True)
     _wire = traitlets.Unicode().tag(sync=True)

@@ -1,5 +1,6 @@
 """What the tests in the browser share: one JupyterLab, one Chromium, and a window for each test."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from jupyter_page import Lab, chromium, find_chromium, jupyterlab
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(os.environ.get("MQLAB_SCREENSHOTS") or ROOT / "build" / "screenshots")
@@ -98,6 +99,15 @@ def lab(window: Callable[..., Lab]) -> Lab:
     return window()
 
 
+@pytest.fixture(params=["light", "dark"])
+def theme(request: pytest.FixtureRequest, notebooks: Path, server: str) -> Iterator[str]:
+    """Each theme in turn: windows opened from now on begin with it."""
+    file = notebooks.parent / "settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+    file.write_text(json.dumps({"theme": f"JupyterLab {request.param.title()}"}), encoding="utf-8")
+    yield request.param
+    file.unlink()
+
+
 @pytest.fixture
 def trial(lab: Lab) -> Lab:
     """One window with the notebook for trials, whose first two cells have been run: a player below cell 1."""
@@ -109,11 +119,11 @@ def trial(lab: Lab) -> Lab:
 
 
 @pytest.fixture
-def screenshot() -> Callable[[Page, str], None]:
-    """Keep a picture of the page for a human to look at."""
+def screenshot() -> Callable[[Page | Locator, str], None]:
+    """Keep a picture of the page, or of a part of it, for a human to look at."""
 
-    def take(page: Page, name: str) -> None:
+    def take(what: Page | Locator, name: str) -> None:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{name}.png")
+        what.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return take

@@ -134,6 +134,7 @@ class Lab:
         self.menu("Settings", "Theme", f"JupyterLab {name}")
         light = str(name == "Light").lower()
         self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def idle(self) -> None:
         """Wait until the kernel is there and has nothing to do."""

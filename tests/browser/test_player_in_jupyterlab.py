@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from jupyter_page import Lab
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-Take = Callable[[Page, str], None]
+Take = Callable[[Page | Locator, str], None]
 Open = Callable[..., Lab]
 
 CONTROLS = ["Moment", "To the start", "Step back", "Play", "Step", "To the end", "Speed"]
@@ -191,7 +191,7 @@ def test_assistive_technology_hears_the_steps(trial: Lab) -> None:
     expect(view.button("Step back")).to_have_attribute("aria-disabled", "true")
 
 
-def test_themes(lab: Lab, window: Open, screenshot: Take) -> None:
+def test_a_theme_chosen_is_followed_at_once(lab: Lab, screenshot: Take) -> None:
     def colours(lab: Lab) -> list[str]:
         colour = "el => getComputedStyle(el).backgroundColor + getComputedStyle(el).color"
         view = lab.player(1)

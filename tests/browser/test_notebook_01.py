@@ -1,0 +1,55 @@
+"""Notebook 01 in a real JupyterLab, in both themes: run all, steer with mouse and keyboard, be the producer."""
+
+from collections.abc import Callable
+
+from jupyter_page import Lab
+from playwright.sync_api import Locator, Page, expect
+
+PICTURE, MOMENT, PRODUCER, RIVALS = 13, 19, 22, 39  # cells
+
+
+def test_run_all_and_steer(theme: str, lab: Lab, screenshot: Callable[[Page | Locator, str], None]) -> None:
+    lab.open("01-fifo-principle.ipynb")
+    expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-light", str(theme == "light").lower())
+    lab.run_all()
+
+    # Python has steered the picture to moment 9; now mouse and keyboard steer Python.
+    view = lab.player(PICTURE)
+    view.expect_at(9, 11)
+    screenshot(view.root, f"01-desk-{theme}")
+    view.button("Step").click()
+    view.expect_at(10, 11)
+    view.record("m:help desk:2")
+    lab.page.keyboard.press("ArrowRight")
+    view.expect_at(11, 11)
+    assert len({x for x, _ in view.recorded()}) > 3, "the message moves"
+    assert lab.run(MOMENT).startswith("11 |")
+    view.caption.click()
+    for moment in (10, 9, 8):
+        lab.page.keyboard.press("ArrowLeft")
+        view.expect_at(moment, 11)
+    assert lab.run(MOMENT).startswith("8 |")
+
+    # You are the producer.
+    view = lab.player(PRODUCER)
+    view.mark("put:help desk:Campus").click()
+    view.expect_at(3, 3)
+    view.mark("put:help desk:Campus").press("Enter")
+    view.expect_at(4, 4)
+    view.mark("get:help desk:Olu").click()
+    view.expect_at(6, 6)
+    expect(view.caption).to_have_text("Olu is done with Finn.")
+    view.mark("get:help desk:Olu").click()
+    view.expect_at(8, 8)
+    view.mark("get:help desk:Olu").click()
+    expect(view.root.get_by_role("alert")).to_contain_text("IndexError")
+    view.still()
+    screenshot(view.root, f"01-producer-{theme}")
+
+    # One click, three rivals.
+    view = lab.player(RIVALS)
+    view.expect_at(27, 27)
+    view.mark("put:queue:Campus").click()
+    view.expect_at(30, 30)
+    view.still()
+    screenshot(view.root, f"01-rivals-{theme}")

@@ -29,6 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure() -> None:
+    if os.environ["MQLAB_OWNER"] == str(os.getpid()):  # not under course.py, nor in a worker
+        from mqlab import broker
+
+        broker.release()
     _temporary.cleanup()
 
 

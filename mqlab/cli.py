@@ -178,11 +178,16 @@ def build(
     names: Annotated[list[str] | None, typer.Argument(help="Notebooks, e.g. 05; all if none is given.")] = None,
 ) -> None:
     """Run notebooks from a fresh kernel, store their outputs, make the labs."""
+    from mqlab import broker
     from mqlab.authoring import build as authoring
 
     os.environ["MQLAB_OWNER"] = str(os.getpid())
     with _session():
-        raise typer.Exit(authoring.run(names or []))
+        try:
+            raise typer.Exit(authoring.run(names or []))
+        except broker.BrokerError as error:
+            _say(error)
+            raise typer.Exit(1) from None
 
 
 @app.command()

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from mqlab import paths
+from mqlab import broker, paths
 from mqlab.exercises import source
 
 CELL_LIMIT = 60  # seconds
@@ -28,6 +28,7 @@ def run(names: list[str]) -> int:
     """Build the notebooks and solutions whose names begin with one of these (all, when none is given).
 
     Returns the exit code: 1 when a notebook stopped with an error (its file stays as it was).
+    Raises BrokerError when one of them needs a broker and none can be had.
     """
     prefixes = [Path(name).stem for name in names] or [""]
     found = [
@@ -40,6 +41,8 @@ def run(names: list[str]) -> int:
         if not any(path.stem.startswith(prefix) for path in found):
             print(f"No notebook's name begins with {prefix!r}. See the folders notebooks and solutions.")
             return 1
+    if any("broker.start(" in path.read_text(encoding="utf-8") for path in found):
+        print(broker.start_shared(kept=False))  # here, lest a notebook stores that it had to wait
     good = 0
     for path in found:
         if problem := build(path):

@@ -30,7 +30,8 @@ def arrow(x: float, y: float, to_x: float, to_y: float) -> list[svg.Element]:
         d=[svg.M(x, y), svg.C(middle, y, middle, to_y, to_x - 7, to_y)],
         class_=["mq-way"],
     )
-    return [line, svg.Polygon(points=[(to_x, to_y), (to_x - 8, to_y - 5), (to_x - 8, to_y + 5)], class_=["mq-tip"])]
+    tip = [svg.Point(to_x, to_y), svg.Point(to_x - 8, to_y - 5), svg.Point(to_x - 8, to_y + 5)]
+    return [line, svg.Polygon(points=tip, class_=["mq-tip"])]
 
 
 def at(x: float, y: float) -> list[svg.Transform]:
@@ -91,6 +92,5 @@ def _outline(shape: str) -> svg.Element:
         "octagon": (8, 0.5),
     }[shape]
     angles = [2 * pi * (n + turn / 2 + turn % 1 / 2) / corners for n in range(corners)]
-    return svg.Polygon(
-        points=[(round(half * 1.08 * sin(a), 1), round(-half * 1.08 * cos(a), 1)) for a in angles], class_=["mq-shape"]
-    )
+    points = [svg.Point(round(half * 1.08 * sin(a), 1), round(-half * 1.08 * cos(a), 1)) for a in angles]
+    return svg.Polygon(points=points, class_=["mq-shape"])

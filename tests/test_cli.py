@@ -30,7 +30,7 @@ class Terminal:
     def __init__(self, folder: Path, *args: str, **more: str) -> None:
         self.log = folder / "said.txt"
         private = {"HOME": str(folder), "USERPROFILE": str(folder), "MQLAB_HOME": str(folder / "mqlab home")}
-        plain = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "MQLAB_"))}
+        plain = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "IPYTHON", "MQLAB_"))}
         with self.log.open("w", encoding="utf-8") as log:
             self.process = psutil.Popen(
                 [sys.executable, "-m", "mqlab.cli", *args],

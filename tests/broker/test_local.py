@@ -85,8 +85,8 @@ def test_it_is_private_and_nothing_of_it_stays(home: Path, capfd: pytest.Capture
     found = state(home)
     assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
     assert {c.laddr.port for c in listening} == {found["amqp"], found["management"]}, "no port for other Erlang nodes"
-    mappers = [process for process in psutil.process_iter() if process.name().startswith("epmd")]
-    assert not [one for one in mappers if one.environ().get("HOME") == str(home / "node")], "none of this node's"
+    epmds = [one.info for one in psutil.process_iter(["name", "environ"]) if one.info["name"].startswith("epmd")]
+    assert not [one for one in epmds if (one["environ"] or {}).get("HOME") == str(home / "node")], "none of this node's"
     if os.name != "nt":
         assert (home / "state.json").stat().st_mode & 0o077 == 0, "the password is for its owner"
         assert (home / "node").stat().st_mode & 0o077 == 0

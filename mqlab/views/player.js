@@ -5,6 +5,8 @@ const STEP = 900; // ms from moment to moment while playing
 const FEW = 12; // so many new moments are shown one by one; of more only the newest is
 const SAY = 2500; // ms between two announcements while playing
 const TELL = 60; // ms between two messages about where we are
+const KNOCK = 100; // ms between two messages that only ask who answers
+const KNOCKS = 100;
 const KEPT = 512; // pictures
 const BEHIND = 8; // pictures fetched round the moment shown
 const AHEAD = 24;
@@ -189,11 +191,25 @@ class Store {
     this.speed = 1;
     this.problem = "";
     this.asking = false;
+    this.awake = false;
+    this.knocks = 0;
     this.views = new Set();
     this.wire = model.widget_manager.get_model(model.get("_wire")).catch(() => null); // no kernel: a picture is left
-    // At the first hello JupyterLab may not have its thread for widgets yet: see Wire in player.py.
-    this.wire.then((wire) => wire?.once("msg:custom", () => this.tell({ type: "hello" })));
+    this.wire.then((wire) => wire?.on("msg:custom", ({ main }) => this.wake(main)));
     model.on("msg:custom", (message) => this.hear(message));
+  }
+
+  /** Knock until JupyterLab's thread for widgets answers: it comes late, and some pages have none. See Wire in player.py. */
+  wake(main) {
+    if (!main && !this.awake) {
+      this.awake = true;
+      this.changed();
+    }
+    if (this.awake || this.waking || this.knocks++ >= KNOCKS) return;
+    this.waking = setTimeout(() => {
+      this.waking = 0;
+      this.tell({ type: "knock" });
+    }, KNOCK);
   }
 
   tell(message) {
@@ -429,6 +445,7 @@ class View {
       this.caption.textContent = picture.says;
     }
     this.root.setAttribute("aria-busy", String(!picture));
+    this.root.dataset.awake = this.store.awake; // clicks reach Python at once, even while a cell is running
     const time = picture ? `${picture.t.toFixed(2)} s` : "…";
     this.where.textContent = `${at} / ${length} · ${time}`;
     this.slider.max = length;

@@ -173,7 +173,8 @@ class Player(anywidget.AnyWidget):
     # --- from the page
 
     def _hear(self, _: Wire, message: dict[str, Any], buffers: object = None) -> None:
-        self._line.send({})  # the next message comes to this thread, too: see Wire
+        # The next message comes to this thread, too; to the one for widgets, once JupyterLab has it: see Wire.
+        self._line.send({"main": threading.current_thread() is threading.main_thread()})
         match message:
             case {"type": "hello"}:
                 self._shown = True

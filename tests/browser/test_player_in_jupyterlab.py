@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jupyter_page import Lab
+from jupyter_page import PATIENCE, Lab
 from playwright.sync_api import Locator, Page, expect
 
 Take = Callable[[Page | Locator, str], None]
@@ -106,6 +106,7 @@ def test_a_click_that_fails_says_so_in_the_picture(trial: Lab) -> None:
 
 
 def test_clicks_reach_python_while_a_cell_is_running(trial: Lab) -> None:
+    expect(trial.player(1).root).to_have_attribute("data-awake", "true", timeout=PATIENCE)
     trial.start(4)
     output = trial.cell(4).locator(".jp-OutputArea")
     expect(output).to_contain_text("begun")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mqlab import paths
 from mqlab.broker import owners
-from mqlab.broker.local import free_ports, lock
 from mqlab.broker.node import BrokerError, Node, Unavailable
+from mqlab.broker.private import free_ports, lock
 
 SERVICE = "rabbitmq"
 USER = "campus"

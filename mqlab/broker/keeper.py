@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 from filelock import Timeout
 
-from mqlab.broker import local, owners
+from mqlab.broker import local, owners, private
 
 
 def main(place: Path, script: str) -> None:
@@ -23,7 +23,7 @@ def main(place: Path, script: str) -> None:
     data = local.data_folder(place)
     state, environment = local.settings(data)
     state["keeper"] = owners.ident(os.getpid())
-    local.write(place, state)
+    private.write(place, state)
     trouble = ""
     try:
         with (data / "output.log").open("wb") as log:
@@ -37,20 +37,20 @@ def main(place: Path, script: str) -> None:
                 start_new_session=True,
             )
         state["processes"] = [owners.ident(node.pid)]
-        local.write(place, state)
+        private.write(place, state)
         version = _wait_ready(state, node)
         if version:
             # Erlang is a child of the script: known by name it is found even if the script alone was killed.
             state["processes"] += [owners.ident(child.pid) for child in psutil.Process(node.pid).children()]
-            local.write(place, state | {"version": version, "ready": True})
+            private.write(place, state | {"version": version, "ready": True})
             _stay(place, node)
         else:
             trouble = (data / "output.log").read_text(encoding="utf-8", errors="replace")[-1500:].strip() or "(none)"
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        local.clear(place)
+        private.clear(place)
         if trouble:
-            local.write(place, {"error": trouble})
+            private.write(place, {"error": trouble})
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
@@ -59,8 +59,8 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
 
 def _wait_ready(state: dict[str, Any], node: "subprocess.Popen[bytes]") -> str:
     """Wait until the node answers on both its ports; return its version, or "" if it died or took too long."""
-    end = time.monotonic() + local.BOOT
-    asked = local.as_node(state)
+    end = time.monotonic() + private.BOOT
+    asked = private.as_node(state, "local")
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
             version = asked.asked_version(limit=5)
@@ -83,9 +83,9 @@ def _stay(place: Path, node: "subprocess.Popen[bytes]") -> None:
         # Twice, so that a notebook whose kernel restarts finds its node again.
         alone = 0 if owners.living(place / "owners") else alone + 1
         if alone >= 2:
-            with contextlib.suppress(Timeout), local.lock(place, 60):
+            with contextlib.suppress(Timeout), private.lock(place, 60):
                 if not owners.living(place / "owners"):
-                    local.clear(place)
+                    private.clear(place)
                     return
 
 

@@ -39,7 +39,11 @@ def bodies(path: Path, queue: int) -> dict[int, bytes]:
 
 def test_definitions_come_back_in_the_order_they_were_made(path: Path) -> None:
     journal = Journal(path)
-    made = [("/", "vhost", "", b""), ("/", "queue", "sign-ups", b"\x00\xff"), ("labs 課", "exchange", "campus", b"x")]
+    made = [
+        ("/", "vhost", "", b""),
+        ("/", "queue", "sign-ups", b"\x00\xff"),
+        ("labs 課", "exchange", "no \udcfftext", b"x"),
+    ]
     for one in [*made, ("/", "queue", "gone", b"")]:
         journal.define(*one)
     journal.commit()

@@ -19,11 +19,12 @@ from typing import Protocol
 APPLICATION = 0x4D514C42  # "MQLB", in the file's head: it is ours
 FORMAT = 1
 ELSEWHERE = "Move it away, or give another folder."
+NAMES = ("utf-8", "surrogateescape")  # names are bytes on the wire, and need not be text
 POSITIONS = 40  # bits of a position; the queue's number is in those above, so that a queue's messages lie together
 
 SCHEMA = """
 CREATE TABLE definition (
-    id INTEGER PRIMARY KEY, vhost TEXT, kind TEXT, name TEXT, spec BLOB, UNIQUE (vhost, kind, name));
+    id INTEGER PRIMARY KEY, vhost BLOB, kind TEXT, name BLOB, spec BLOB, UNIQUE (vhost, kind, name));
 -- A message is in its entry. One that went to several queues at once is in `shared`, as long as an entry needs it.
 CREATE TABLE entry (
     place INTEGER PRIMARY KEY, exchange BLOB, routing_key BLOB, properties BLOB, body BLOB, shared INTEGER);
@@ -86,7 +87,9 @@ class Journal:
     def definitions(self) -> Iterator[tuple[str, str, str, bytes]]:
         """Give (virtual host, kind, name, spec) of all that was defined, in the order in which it was."""
         with self._explained():
-            yield from self._database.execute("SELECT vhost, kind, name, spec FROM definition ORDER BY id")
+            found = self._database.execute("SELECT vhost, kind, name, spec FROM definition ORDER BY id")
+            for vhost, kind, name, spec in found:
+                yield vhost.decode(*NAMES), kind, name.decode(*NAMES), spec
 
     def messages(self, queue: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
         """Give (position, exchange, routing key, properties, body) of each message in the queue, by position."""
@@ -105,12 +108,13 @@ class Journal:
         self._change(
             "INSERT INTO definition (vhost, kind, name, spec) VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET spec = excluded.spec",
-            (vhost, kind, name, spec),
+            (vhost.encode(*NAMES), kind, name.encode(*NAMES), spec),
         )
 
     def undefine(self, vhost: str, kind: str, name: str) -> None:
         """Forget a definition; those of other things that were in it are not touched."""
-        self._change("DELETE FROM definition WHERE (vhost, kind, name) = (?, ?, ?)", (vhost, kind, name))
+        found = (vhost.encode(*NAMES), kind, name.encode(*NAMES))
+        self._change("DELETE FROM definition WHERE (vhost, kind, name) = (?, ?, ?)", found)
 
     def keep(self, queue: int, position: int, message: Message) -> None:
         """Note that a message is in a queue; positions are from 0 to 2**40 - 1, queues from 0 to 2**23 - 1.

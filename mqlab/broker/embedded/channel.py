@@ -1,0 +1,532 @@
+"""One channel of a connection: every method a client may call on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pamqp import commands
+
+from mqlab.broker.embedded import arguments, frames
+from mqlab.broker.embedded.errors import AmqpError
+from mqlab.broker.embedded.model import REPLY_TO, generated
+from mqlab.broker.embedded.properties import Facts, facts
+from mqlab.broker.embedded.queues import Entry, Message, Queue
+
+if TYPE_CHECKING:
+    from mqlab.broker.embedded.session import Session
+
+Basic, Tx = commands.Basic, commands.Tx
+
+
+class Consumer:
+    """A subscription of a channel to a queue."""
+
+    __slots__ = (
+        "channel",
+        "exclusive",
+        "no_ack",
+        "prefetch",
+        "prefix",
+        "priority",
+        "queue",
+        "session",
+        "tag",
+        "unacked",
+    )
+
+    def __init__(self, channel: Channel, queue: Queue, tag: str, no_ack: bool, exclusive: bool, priority: int) -> None:
+        self.channel = channel
+        self.session = channel.session
+        self.queue = queue
+        self.tag = tag
+        self.no_ack = no_ack
+        self.exclusive = exclusive
+        self.priority = priority
+        self.prefetch = 0 if no_ack else channel.prefetch
+        self.unacked = 0
+        name = tag.encode(errors="surrogateescape")
+        self.prefix = frames.DELIVER + bytes((len(name),)) + name
+
+    def can_take(self) -> bool:
+        """Has it acknowledged enough of what it got, and the connection room for more?"""
+        return not (self.prefetch and self.unacked >= self.prefetch) and self.session.has_room()
+
+    def take(self, entry: Entry) -> None:
+        channel, message = self.channel, entry.message
+        channel.delivery_tag += 1
+        if self.no_ack:
+            self.queue.forget(entry)
+        else:
+            channel.unacked[channel.delivery_tag] = (self.queue, entry, self)
+            self.unacked += 1
+        tag = frames.TAG.pack(channel.delivery_tag, entry.returns > 0)
+        channel.send_content((self.prefix, tag, message.address), self.queue.written(entry), message.body)
+
+    def cancelled(self) -> None:
+        """Its queue has gone: the client is told, if it said it wants to know."""
+        del self.channel.consumers[self.tag]
+        if self.session.wants("consumer_cancel_notify"):
+            self.channel.send(Basic.Cancel(self.tag, nowait=True))
+
+
+class Replies:
+    """The pseudo-queue of direct reply-to: what is published to it goes straight to the waiting channel."""
+
+    kind = "queue"
+
+    def __init__(self, channel: Channel, name: str, tag: str) -> None:
+        self.channel = channel
+        self.name = name
+        self.tag = tag
+
+    def put(self, message: Message) -> bool:
+        self.channel.delivery_tag += 1
+        name = self.tag.encode(errors="surrogateescape")
+        prefix = frames.DELIVER + bytes((len(name),)) + name
+        tag = frames.TAG.pack(self.channel.delivery_tag, False)
+        self.channel.send_content((prefix, tag, message.address), message.properties, message.body)
+        return True
+
+
+class Channel:
+    """One channel. Methods are named after AMQP's: `queue_declare` answers queue.declare."""
+
+    def __init__(self, session: Session, number: int) -> None:
+        assert session.vhost is not None
+        self.session = session
+        self.number = number
+        self.vhost = session.vhost
+        self.closing = False  # the client was told that it is closed; it has to say close-ok
+        self.consumers: dict[str, Consumer] = {}
+        self.unacked: dict[int, tuple[Queue, Entry, Consumer | None]] = {}
+        self.delivery_tag = 0
+        self.prefetch = 0
+        self.last_queue = ""
+        self.replies: Replies | None = None
+        # Publishing.
+        self.publish: frames.Publish | None = None  # whose content is on its way
+        self.raw: bytes | None = None
+        self.size = 0
+        self.parts: list[bytes] = []
+        self.confirms = False
+        self.sequence = 0
+        self.confirmed: list[int] = []
+        self.rejected: list[int] = []
+        # Transaction: what to do at its commit.
+        self.transaction: list[Callable[[], bool]] | None = None
+        self.settled: list[tuple[int, tuple[Queue, Entry, Consumer | None]]] = []
+
+    # Output.
+
+    def send(self, method: Any) -> None:
+        self.flush_confirms()
+        self.session.send(method, self.number)
+
+    def send_content(self, method: tuple[bytes, ...], properties: bytes, body: bytes) -> None:
+        session = self.session
+        session.out += frames.content(self.number, method, properties, body, session.frame_max)
+        session.written(len(body))
+
+    def flush_confirms(self) -> None:
+        """Tells the publisher what was taken and what was refused."""
+        out, number = self.session.out, self.number
+        if self.rejected:
+            before = min(self.rejected)
+            if early := [tag for tag in self.confirmed if tag < before]:
+                out.append(frames.settled(number, frames.ACK_INDEX, early[-1], len(early) > 1))
+            out += [frames.settled(number, frames.ACK_INDEX, tag, False) for tag in self.confirmed if tag > before]
+            out += [frames.settled(number, frames.NACK_INDEX, tag, False) for tag in self.rejected]
+            self.rejected, self.confirmed = [], []
+        elif self.confirmed:
+            out.append(frames.settled(number, frames.ACK_INDEX, self.confirmed[-1], len(self.confirmed) > 1))
+            self.confirmed = []
+
+    # A message comes in: method, header, body.
+
+    def begin_publish(self, payload: bytes) -> None:
+        if self.publish is not None:
+            raise AmqpError(
+                "UNEXPECTED_FRAME", "expected content header for class 60, got non content header frame instead"
+            )
+        self.publish = frames.read_publish(payload)
+        self.raw = None
+
+    def header(self, payload: bytes) -> None:
+        if self.publish is None or self.raw is not None:
+            raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
+        if len(payload) < 14:
+            raise AmqpError("FRAME_ERROR", "content header is cut off")
+        if payload[:2] != b"\x00\x3c":
+            got = int.from_bytes(payload[:2], "big")
+            raise AmqpError(
+                "UNEXPECTED_FRAME", f"expected content header for class 60, got one for class {got} instead"
+            )
+        self.raw = payload[12:]
+        self.size = frames.SIZE.unpack_from(payload, 4)[0]
+        limit = self.session.limits.message_size
+        if not self.size:
+            self.published(b"")
+        elif self.size > limit:
+            self.session.refuse_size(self, self.size)
+
+    def body(self, payload: bytes) -> None:
+        if self.raw is None:
+            raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
+        self.size -= len(payload)
+        if self.size == 0 and not self.parts:
+            self.published(payload)
+        elif self.size > 0:
+            self.parts.append(payload)
+        elif self.size == 0:
+            body = b"".join((*self.parts, payload))
+            self.parts = []
+            self.published(body)
+        else:
+            raise AmqpError("FRAME_ERROR", "content is longer than its header says")
+
+    def published(self, body: bytes) -> None:
+        """A message is complete: checks it, and routes it unless a transaction has to be committed first."""
+        publish, raw = self.publish, self.raw
+        self.publish = self.raw = None
+        assert publish is not None and raw is not None
+        if publish.immediate:
+            raise AmqpError("NOT_IMPLEMENTED", "immediate=true")
+        exchange = self.vhost.exchange(publish.exchange)
+        if exchange.internal:
+            called = self.vhost.called("exchange", exchange.name)
+            raise AmqpError("ACCESS_REFUSED", f"cannot publish to internal {called}")
+        known = facts(raw)
+        if known.reply_to == REPLY_TO:
+            known = self.with_reply_to(raw)
+        if known.wrong:
+            raise AmqpError("PRECONDITION_FAILED", known.wrong)
+        if known.user_id is not None and known.user_id != self.session.user:
+            text = f"user_id property set to '{known.user_id}' but authenticated user was '{self.session.user}'"
+            raise AmqpError("PRECONDITION_FAILED", text)
+        message = Message(publish.address, known.raw, body, known)
+        if self.transaction is not None:
+            self.transaction.append(lambda: self.route(publish, message))
+        else:
+            accepted = self.route(publish, message)
+            if self.confirms:
+                self.sequence += 1
+                (self.confirmed if accepted else self.rejected).append(self.sequence)
+                self.session.wake_confirms(self)
+
+    def route(self, publish: frames.Publish, message: Message) -> bool:
+        """Puts a message into its queues; False when one of them refused it."""
+        queues = self.vhost.route(publish.exchange, publish.key, message.facts)
+        if not queues:
+            if publish.mandatory:
+                self.send_content(
+                    (frames.RETURN, b"\x01\x38\x08NO_ROUTE", message.address), message.properties, message.body
+                )
+            return True
+        accepted = True
+        for queue in queues:
+            accepted = queue.put(message) and accepted
+        return accepted
+
+    def with_reply_to(self, raw: bytes) -> Facts:
+        """Direct reply-to: the pseudo-queue's own name stands in for amq.rabbitmq.reply-to."""
+        from mqlab.broker.embedded.model import short
+        from mqlab.broker.embedded.properties import join, split
+
+        if self.replies is None:
+            raise AmqpError("PRECONDITION_FAILED", "fast reply consumer does not exist")
+        return facts(join({**split(raw), "reply_to": short(self.replies.name)}))
+
+    # Acknowledgements.
+
+    def basic_ack(self, tag: int, multiple: bool) -> None:
+        self.settle(tag, multiple, Queue.ack)
+
+    def basic_nack(self, method: Any) -> None:
+        self.settle(method.delivery_tag, method.multiple, Queue.requeue if method.requeue else Queue.reject)
+
+    def basic_reject(self, method: Any) -> None:
+        self.settle(method.delivery_tag, False, Queue.requeue if method.requeue else Queue.reject)
+
+    def settle(self, tag: int, multiple: bool, how: Callable[[Queue, Iterable[Entry]], None]) -> None:
+        """Takes deliveries off the list of unacknowledged ones: this one, or all up to it (all there are: tag 0)."""
+        if multiple and tag == 0:
+            tags = list(self.unacked)
+        elif tag not in self.unacked:
+            raise AmqpError("PRECONDITION_FAILED", f"unknown delivery tag {tag}")
+        elif multiple:
+            tags = []
+            for known in self.unacked:
+                tags.append(known)
+                if known == tag:
+                    break
+        else:
+            tags = [tag]
+        taken = [(known, self.unacked.pop(known)) for known in tags]
+        if self.transaction is None:
+            settle_all([delivery for _, delivery in taken], how)
+        else:
+            self.settled += taken
+            self.transaction.append(lambda: settle_all([delivery for _, delivery in taken], how))
+
+    def basic_recover(self, method: Any) -> None:
+        self.basic_recover_async(method)
+        self.send(Basic.RecoverOk())
+
+    def basic_recover_async(self, method: Any) -> None:
+        if not method.requeue:
+            raise AmqpError("NOT_IMPLEMENTED", "requeue=false")
+        unacked, self.unacked = self.unacked, {}
+        settle_all(unacked.values(), Queue.requeue)
+
+    # Consuming.
+
+    def basic_qos(self, method: Any) -> None:
+        if method.prefetch_size:
+            raise AmqpError("NOT_IMPLEMENTED", f"prefetch_size!=0 ({method.prefetch_size})")
+        self.prefetch = (
+            method.prefetch_count
+        )  # for consumers to come; `global` too means each of them, as in RabbitMQ 4.3
+        self.send(Basic.QosOk())
+
+    def basic_get(self, method: Any) -> None:
+        queue = self.vhost.queue(self.shortcut(method.queue), self.session)
+        if queue.single_active:
+            called = self.vhost.called("queue", queue.name)
+            raise AmqpError(
+                "RESOURCE_LOCKED", f"cannot obtain access to {called}. basic.get operations are not supported"
+            )
+        entry = queue.get()
+        if entry is None:
+            self.send(Basic.GetEmpty())
+            return
+        self.flush_confirms()
+        self.delivery_tag += 1
+        if method.no_ack:
+            queue.forget(entry)
+        else:
+            self.unacked[self.delivery_tag] = (queue, entry, None)
+        tag = frames.TAG.pack(self.delivery_tag, entry.returns > 0)
+        waiting = len(queue.ready).to_bytes(4, "big")
+        message = entry.message
+        self.send_content((frames.GET_OK, tag, message.address, waiting), queue.written(entry), message.body)
+
+    def basic_consume(self, method: Any) -> None:
+        tag = method.consumer_tag
+        if tag in self.consumers or (self.replies and self.replies.tag == tag):
+            raise AmqpError("NOT_ALLOWED", f"attempt to reuse consumer tag '{tag}'")
+        if method.queue == REPLY_TO:
+            return self.consume_replies(method)
+        queue = self.vhost.queue(self.shortcut(method.queue), self.session)
+        called = self.vhost.called("queue", queue.name)
+        args = method.arguments or {}
+        arguments.check_consumer(called, args)
+        if any(other.exclusive for other in queue.consumers) or (method.exclusive and queue.consumers):
+            raise AmqpError("ACCESS_REFUSED", f"{called} in exclusive use")
+        tag = tag or generated("amq.ctag")
+        consumer = Consumer(self, queue, tag, method.no_ack, method.exclusive, args.get("x-priority", 0))
+        self.consumers[tag] = consumer
+        if not method.nowait:
+            self.send(Basic.ConsumeOk(tag))
+        queue.subscribe(consumer)
+
+    def consume_replies(self, method: Any) -> None:
+        if not method.no_ack:
+            raise AmqpError("PRECONDITION_FAILED", "reply consumer cannot acknowledge")
+        if self.replies is not None:
+            raise AmqpError("PRECONDITION_FAILED", "reply consumer already set")
+        self.replies = Replies(self, generated(REPLY_TO), method.consumer_tag or generated("amq.ctag"))
+        self.vhost.replies[self.replies.name] = self.replies
+        if not method.nowait:
+            self.send(Basic.ConsumeOk(self.replies.tag))
+
+    def basic_cancel(self, method: Any) -> None:
+        if self.replies and self.replies.tag == method.consumer_tag:
+            self.forget_replies()
+        elif consumer := self.consumers.pop(method.consumer_tag, None):
+            consumer.queue.unsubscribe(consumer)
+        if not method.nowait:
+            self.send(Basic.CancelOk(method.consumer_tag))
+
+    def basic_cancel_ok(self, method: Any) -> None:
+        """The client has seen the broker's own cancel."""
+
+    def forget_replies(self) -> None:
+        if self.replies is not None:
+            self.vhost.replies.pop(self.replies.name, None)
+            self.vhost.routes.clear()
+            self.replies = None
+
+    # Exchanges.
+
+    def exchange_declare(self, method: Any) -> None:
+        name, args = stripped(method.exchange), method.arguments or {}
+        if method.passive:
+            arguments.refuse_default(name)
+            self.vhost.exchange(name)
+        else:
+            flags = method.durable, method.auto_delete, method.internal
+            self.vhost.declare_exchange(name, method.exchange_type, *flags, args)
+        self.answer(method, commands.Exchange.DeclareOk)
+
+    def exchange_delete(self, method: Any) -> None:
+        self.vhost.delete_exchange(stripped(method.exchange), method.if_unused)
+        self.answer(method, commands.Exchange.DeleteOk)
+
+    def exchange_bind(self, method: Any) -> None:
+        self.bind_exchanges(method, self.vhost.bind)
+        self.answer(method, commands.Exchange.BindOk)
+
+    def exchange_unbind(self, method: Any) -> None:
+        self.bind_exchanges(method, self.vhost.unbind)
+        self.answer(method, commands.Exchange.UnbindOk)
+
+    def bind_exchanges(self, method: Any, action: Callable[..., None]) -> None:
+        source, destination = stripped(method.source), stripped(method.destination)
+        arguments.refuse_default(destination)
+        arguments.refuse_default(source)
+        self.vhost.exchange(source)
+        action(source, self.vhost.exchange(destination), method.routing_key, method.arguments or {})
+
+    # Queues.
+
+    def shortcut(self, name: str) -> str:
+        """No name means the queue declared last on this channel."""
+        if not name and not self.last_queue:
+            raise AmqpError("NOT_FOUND", "no previously declared queue")
+        return name or self.last_queue
+
+    def queue_declare(self, method: Any) -> None:
+        name = stripped(method.queue)
+        if name.startswith(REPLY_TO):
+            return self.declare_replies(method, name)
+        if method.passive:
+            queue = self.vhost.queue(name, self.session)
+        else:
+            flags = method.durable, method.exclusive, method.auto_delete
+            queue = self.vhost.declare_queue(name, *flags, method.arguments or {}, self.session)
+        self.last_queue = queue.name
+        if not method.nowait:
+            queue.expire()
+            self.send(commands.Queue.DeclareOk(queue.name, len(queue.ready), len(queue.consumers)))
+
+    def declare_replies(self, method: Any, name: str) -> None:
+        if name not in self.vhost.replies:
+            raise AmqpError("NOT_FOUND", f"no {self.vhost.called('queue', name)}")
+        self.last_queue = name
+        if not method.nowait:
+            self.send(commands.Queue.DeclareOk(name, 0, 1))
+
+    def queue_bind(self, method: Any) -> None:
+        self.bind_queue(method, self.vhost.bind)
+        self.answer(method, commands.Queue.BindOk)
+
+    def queue_unbind(self, method: Any) -> None:
+        self.bind_queue(method, self.vhost.unbind)
+        self.send(commands.Queue.UnbindOk())
+
+    def bind_queue(self, method: Any, action: Callable[..., None]) -> None:
+        key = self.shortcut("") if not method.queue and not method.routing_key else method.routing_key
+        name, source = stripped(self.shortcut(method.queue)), stripped(method.exchange)
+        if name.startswith(REPLY_TO):
+            raise AmqpError("ACCESS_REFUSED", "cannot bind or unbind to a volatile (direct reply-to) queue")
+        arguments.refuse_default(source)
+        self.vhost.exchange(source)
+        action(source, self.vhost.queue(name, self.session), key, method.arguments or {})
+
+    def queue_purge(self, method: Any) -> None:
+        purged = self.vhost.queue(self.shortcut(method.queue), self.session).purge()
+        self.answer(method, commands.Queue.PurgeOk, purged)
+
+    def queue_delete(self, method: Any) -> None:
+        name = stripped(self.shortcut(method.queue))
+        deleted = 0
+        if (queue := self.vhost.queues.get(name)) is not None:
+            self.vhost.check_exclusive(queue, self.session)
+            called = self.vhost.called("queue", name)
+            if method.if_unused and queue.consumers:
+                raise AmqpError("PRECONDITION_FAILED", f"{called} in use")
+            queue.expire()
+            if method.if_empty and queue.ready:
+                raise AmqpError("PRECONDITION_FAILED", f"{called} not empty")
+            deleted = self.vhost.delete_queue(queue)
+        self.answer(method, commands.Queue.DeleteOk, deleted)
+
+    def answer(self, method: Any, answer: Callable[..., Any], *values: Any) -> None:
+        if not method.nowait:
+            self.send(answer(*values))
+
+    # Confirms, transactions, flow.
+
+    def confirm_select(self, method: Any) -> None:
+        if self.transaction is not None:
+            raise AmqpError("PRECONDITION_FAILED", "cannot switch from tx to confirm mode")
+        self.confirms = True
+        self.answer(method, commands.Confirm.SelectOk)
+
+    def tx_select(self, method: Any) -> None:
+        if self.confirms:
+            raise AmqpError("PRECONDITION_FAILED", "cannot switch from confirm to tx mode")
+        if self.transaction is None:
+            self.transaction = []
+        self.send(Tx.SelectOk())
+
+    def tx_commit(self, method: Any) -> None:
+        if self.transaction is None:
+            raise AmqpError("PRECONDITION_FAILED", "channel is not transactional")
+        steps, self.transaction, self.settled = self.transaction, [], []
+        if not all([step() for step in steps]):
+            raise AmqpError("PRECONDITION_FAILED", "partial tx completion")
+        self.send(Tx.CommitOk())
+
+    def tx_rollback(self, method: Any) -> None:
+        if self.transaction is None:
+            raise AmqpError("PRECONDITION_FAILED", "channel is not transactional")
+        self.unacked = dict(sorted([*self.unacked.items(), *self.settled]))
+        self.transaction, self.settled = [], []
+        self.send(Tx.RollbackOk())
+
+    def channel_flow(self, method: Any) -> None:
+        if not method.active:
+            raise AmqpError("NOT_IMPLEMENTED", "active=false")
+        self.send(commands.Channel.FlowOk(True))
+
+    def channel_open(self, method: Any) -> None:
+        raise AmqpError("CHANNEL_ERROR", "second 'channel.open' seen")
+
+    # The end.
+
+    def release(self) -> None:
+        """The channel ends: its consumers go, what it did not acknowledge goes back."""
+        self.forget_replies()
+        consumers, self.consumers = self.consumers, {}
+        for consumer in consumers.values():
+            consumer.queue.unsubscribe(consumer)
+        held = dict(sorted([*self.unacked.items(), *self.settled]))
+        self.unacked, self.settled, self.transaction = {}, [], None
+        settle_all(held.values(), Queue.requeue)
+        self.publish = self.raw = None
+        self.parts = []
+
+
+def settle_all(
+    deliveries: Iterable[tuple[Queue, Entry, Consumer | None]], how: Callable[[Queue, Iterable[Entry]], None]
+) -> bool:
+    """Acknowledges, refuses or gives back deliveries, queue by queue; then their consumers may have more."""
+    by_queue: dict[Queue, list[Entry]] = {}
+    for queue, entry, consumer in deliveries:
+        by_queue.setdefault(queue, []).append(entry)
+        if consumer is not None:
+            consumer.unacked -= 1
+    for queue, entries in by_queue.items():
+        if queue.deleted:
+            Queue.ack(queue, entries)
+        else:
+            how(queue, entries)
+            queue.deliver()
+    return True
+
+
+def stripped(name: str) -> str:
+    """A name without line ends, which RabbitMQ takes out."""
+    return name.replace("\n", "").replace("\r", "")

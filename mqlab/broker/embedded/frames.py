@@ -1,0 +1,65 @@
+"""The frames that move messages, read and written by hand, since there are so many of them; all others are pamqp's."""
+
+import struct
+from functools import lru_cache
+from typing import NamedTuple
+
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+END = b"\xce"
+PUBLISH, ACK = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x50"
+DELIVER, GET_OK, RETURN = b"\x00\x3c\x00\x3c", b"\x00\x3c\x00\x47", b"\x00\x3c\x00\x32"
+PULSE = b"\x08\x00\x00\x00\x00\x00\x00" + END
+
+HEAD = struct.Struct(">BHI")  # type, channel, size
+TAG = struct.Struct(">QB")  # delivery tag, flags
+SIZE = struct.Struct(">Q")
+CONTENT = struct.Struct(">BBHIHHQ")  # end of the method; then type, channel, size; class, weight, size of the body
+CHUNK = struct.Struct(">BBHI")  # end of the frame before; then type, channel, size
+SETTLED = struct.Struct(">BHIIQBB")  # a whole basic.ack or basic.nack
+ACK_INDEX, NACK_INDEX = 0x003C0050, 0x003C0078
+
+
+class Publish(NamedTuple):
+    """A basic.publish; `address` is exchange and routing key as on the wire."""
+
+    exchange: str
+    key: str
+    address: bytes
+    mandatory: bool
+    immediate: bool
+
+
+@lru_cache(maxsize=4096)
+def read_publish(payload: bytes) -> Publish:
+    """Reads the payload of a basic.publish; ValueError when it is damaged."""
+    if len(payload) < 9:
+        raise ValueError("basic.publish is cut off")
+    key = 7 + payload[6]
+    if len(payload) <= key or len(payload) != key + 2 + payload[key]:
+        raise ValueError("basic.publish has a wrong length")
+    exchange = payload[7:key].decode(errors="surrogateescape")
+    routing_key = payload[key + 1 : -1].decode(errors="surrogateescape")
+    return Publish(exchange, routing_key, payload[6:-1], bool(payload[-1] & 1), bool(payload[-1] & 2))
+
+
+def content(
+    channel: int, method: tuple[bytes, ...], properties: bytes, body: bytes, frame_max: int
+) -> tuple[bytes, ...]:
+    """A method with a message behind it, ready for the wire."""
+    size = len(body)
+    head = HEAD.pack(METHOD, channel, sum(map(len, method)))
+    header = CONTENT.pack(0xCE, HEADER, channel, 12 + len(properties), 60, 0, size)
+    if not size:
+        return (head, *method, header, properties, END)
+    if size <= frame_max - 8:
+        return (head, *method, header, properties, CHUNK.pack(0xCE, BODY, channel, size), body, END)
+    parts = [head, *method, header, properties]
+    for at in range(0, size, frame_max - 8):
+        chunk = body[at : at + frame_max - 8]
+        parts += (CHUNK.pack(0xCE, BODY, channel, len(chunk)), chunk)
+    return (*parts, END)
+
+
+def settled(channel: int, index: int, tag: int, multiple: bool) -> bytes:
+    """A basic.ack or basic.nack to a publisher."""
+    return SETTLED.pack(METHOD, channel, 13, index, tag, multiple, 0xCE)

@@ -1,0 +1,409 @@
+"""The broker without sockets: virtual hosts, their exchanges, queues and bindings, and the way of a message through them."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pamqp import decode, encode
+
+from mqlab.broker.embedded import arguments, deadletter
+from mqlab.broker.embedded.errors import AmqpError
+from mqlab.broker.embedded.properties import Facts, facts
+from mqlab.broker.embedded.queues import Message, Queue
+from mqlab.broker.embedded.routing import TYPES, Binding, Exchange, route
+
+if TYPE_CHECKING:
+    from mqlab.broker.embedded.journal import Journal
+
+PREDECLARED = {
+    "": "direct",
+    "amq.direct": "direct",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.topic": "topic",
+    "amq.rabbitmq.trace": "topic",
+}
+REPLY_TO = "amq.rabbitmq.reply-to"
+ROUTES = 10_000  # remembered ways of a virtual host, at most
+
+
+def short(text: str) -> bytes:
+    """Text as a short string of the wire."""
+    data = text.encode(errors="surrogateescape")
+    return bytes((len(data),)) + data
+
+
+def generated(prefix: str) -> str:
+    """A name that nobody can guess, as the broker makes them."""
+    return f"{prefix}-{base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip('=')}"
+
+
+class VirtualHost:
+    """A world of its own: exchanges, queues, bindings."""
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.broker = broker
+        self.name = name
+        self.exchanges = {
+            name: Exchange(name, kind, internal=name == "amq.rabbitmq.trace") for name, kind in PREDECLARED.items()
+        }
+        self.queues: dict[str, Queue] = {}
+        self.replies: dict[str, Any] = {}  # direct reply-to: queue name -> who waits for the answers
+        self.routes: dict[tuple[str, str], list[Any]] = {}
+
+    def called(self, kind: str, name: str) -> str:
+        """A thing's name as RabbitMQ writes it in its answers."""
+        return f"{kind} '{name}' in vhost '{self.name}'"
+
+    # Messages.
+
+    def route(self, exchange: str, key: str, facts: Facts) -> list[Any]:
+        """The queues a message goes to, remembered where only exchange and key decide."""
+        if facts.cc or facts.bcc:
+            return self.way(exchange, [key, *facts.cc, *facts.bcc], facts.table())
+        if (known := self.routes.get((exchange, key))) is not None:
+            return known
+        queues = self.way(exchange, [key], facts.table())
+        if not self.by_headers(exchange):
+            if len(self.routes) >= ROUTES:
+                self.routes.clear()
+            self.routes[exchange, key] = queues
+        return queues
+
+    def way(self, exchange: str, keys: list[str], headers: dict[str, Any]) -> list[Any]:
+        if exchange == "":  # every queue is bound to it by its own name
+            found = (self.queues.get(key) or self.replies.get(key) for key in dict.fromkeys(keys))
+            return [queue for queue in found if queue is not None]
+        return route(self.exchanges[exchange], keys, headers, self.exchanges)
+
+    def by_headers(self, exchange: str) -> bool:
+        """Do headers decide, or could they in an exchange behind this one?"""
+        if exchange == "":
+            return False
+        return self.exchanges[exchange].internal or any(
+            e.type == "headers" and e.bindings for e in self.exchanges.values()
+        )
+
+    def dead_letter(self, queue: Queue, message: Message, reason: str) -> None:
+        """Publishes a message that died in a queue to the queue's dead letter exchange, if there is one."""
+        name = queue.arguments.get("x-dead-letter-exchange")
+        if name is None or name not in self.exchanges:
+            return
+        key = queue.arguments.get("x-dead-letter-routing-key")
+        known = deadletter.died(message, queue.name, reason, self.broker.clock(), key is not None)
+        address = short(name) + (short(key) if key is not None else short_of(message.routing_key))
+        dead = Message(address, known.raw, message.body, known)
+        for target in self.route(name, dead.routing_key.decode(errors="surrogateescape"), known):
+            if reason == "rejected" or not deadletter.is_cycle(target.name, known.deaths):
+                target.put(dead)
+
+    # Exchanges.
+
+    def exchange(self, name: str) -> Exchange:
+        if (found := self.exchanges.get(name)) is None:
+            raise AmqpError("NOT_FOUND", f"no {self.called('exchange', name)}")
+        return found
+
+    def declare_exchange(
+        self, name: str, kind: str, durable: bool, auto_delete: bool, internal: bool, args: dict[str, Any]
+    ) -> Exchange:
+        arguments.check_exchange_type(kind)
+        arguments.refuse_default(name)
+        if (found := self.exchanges.get(name)) is not None:
+            arguments.check_same_exchange(
+                self.called("exchange", name), found, kind, durable, auto_delete, internal, args
+            )
+            return found
+        arguments.check_name("exchange", name)
+        arguments.check_alternate(self.called("exchange", name), args)
+        made = self.exchanges[name] = Exchange(name, kind, durable, auto_delete, internal, args)
+        self.routes.clear()
+        if durable:
+            spec = {"type": kind, "auto_delete": auto_delete, "internal": internal, "arguments": args}
+            self.broker.define(self, "exchange", name, spec)
+        return made
+
+    def delete_exchange(self, name: str, if_unused: bool = False) -> None:
+        arguments.refuse_default(name)
+        if name.startswith("amq."):
+            raise AmqpError("ACCESS_REFUSED", f"deletion of system {self.called('exchange', name)} not allowed")
+        found = self.exchanges.get(name)
+        if found is None:
+            return
+        if if_unused and found.bindings:
+            raise AmqpError("PRECONDITION_FAILED", f"{self.called('exchange', name)} in use")
+        self.remove_exchange(found)
+
+    def remove_exchange(self, exchange: Exchange) -> None:
+        del self.exchanges[exchange.name]
+        for binding in exchange.bindings:
+            self.undefine_binding(binding)
+        exchange.bindings.clear()
+        if exchange.durable:
+            self.broker.undefine(self, "exchange", exchange.name)
+        self.unbind_all(exchange)
+
+    # Queues.
+
+    def queue(self, name: str, connection: Any) -> Queue:
+        """The queue of this name, if this connection may use it."""
+        if (found := self.queues.get(name)) is None:
+            raise AmqpError("NOT_FOUND", f"no {self.called('queue', name)}")
+        self.check_exclusive(found, connection)
+        return found
+
+    def check_exclusive(self, queue: Queue, connection: Any, strict: bool = False) -> None:
+        if queue.owner is connection or (queue.owner is None and not strict):
+            return
+        raise AmqpError(
+            "RESOURCE_LOCKED",
+            f"cannot obtain exclusive access to locked {self.called('queue', queue.name)}. It could be originally declared on "
+            "another connection or the exclusive property value does not match that of the original declaration.",
+        )
+
+    def declare_queue(
+        self, name: str, durable: bool, exclusive: bool, auto_delete: bool, args: dict[str, Any], connection: Any
+    ) -> Queue:
+        called = self.called("queue", name)
+        durable = durable and not exclusive
+        owner = connection if exclusive else None
+        args = {"x-queue-type": "classic", **args}
+        if not name:
+            arguments.check_server_named(args)
+            name = generated("amq.gen")
+        else:
+            arguments.check_name("queue", name)
+        if (found := self.queues.get(name)) is not None:
+            self.check_exclusive(found, owner, strict=True)
+            arguments.check_same_queue(called, found, durable, auto_delete, args)
+            found.used()
+            return found
+        arguments.check_queue(called, durable, exclusive, auto_delete, args)
+        self.broker.check_queue_limit(self)
+        made = self.make_queue(name, durable, auto_delete, owner, args, self.broker.next_number())
+        if durable:
+            spec = {"number": made.number, "auto_delete": auto_delete, "arguments": args}
+            self.broker.define(self, "queue", name, spec)
+        return made
+
+    def make_queue(
+        self, name: str, durable: bool, auto_delete: bool, owner: Any, args: dict[str, Any], number: int
+    ) -> Queue:
+        queue = self.queues[name] = Queue(self, name, durable, auto_delete, owner, args, number)
+        self.routes.clear()
+        queue.tick()
+        return queue
+
+    def delete_queue(self, queue: Queue) -> int:
+        """Deletes a queue with its messages and bindings; how many waited in it."""
+        if self.queues.get(queue.name) is not queue:
+            return 0
+        queue.expire()
+        waiting = len(queue.ready)
+        queue.deleted = True
+        del self.queues[queue.name]
+        for entry in queue.ready:
+            queue.forget(entry)
+        queue.ready.clear()
+        if queue.journal is not None:
+            queue.journal.drop_queue(queue.number)
+        if queue.durable:
+            self.broker.undefine(self, "queue", queue.name)
+        self.unbind_all(queue)
+        consumers, queue.consumers = queue.consumers, []
+        for consumer in consumers:
+            consumer.cancelled()
+        return waiting
+
+    # Bindings.
+
+    def bind(self, source: str, destination: Exchange | Queue, key: str, args: dict[str, Any]) -> None:
+        exchange = self.exchange(source)
+        arguments.check_binding(exchange.type, key, args)
+        if find_binding(exchange, destination, key, args) is None:
+            binding = Binding(exchange, destination, key, args, exchange.durable and destination.durable)
+            exchange.bindings.append(binding)
+            self.routes.clear()
+            if binding.durable:
+                self.broker.define(self, "binding", binding_name(binding), binding_spec(binding))
+
+    def unbind(self, source: str, destination: Exchange | Queue, key: str, args: dict[str, Any]) -> None:
+        exchange = self.exchange(source)
+        if (binding := find_binding(exchange, destination, key, args)) is not None:
+            exchange.bindings.remove(binding)
+            self.unbound(exchange, [binding])
+
+    def unbind_all(self, destination: Exchange | Queue) -> None:
+        """A destination has gone, its bindings go too."""
+        self.routes.clear()
+        for exchange in list(self.exchanges.values()):
+            gone = [binding for binding in exchange.bindings if binding.destination is destination]
+            if gone:
+                exchange.bindings = [binding for binding in exchange.bindings if binding.destination is not destination]
+                self.unbound(exchange, gone)
+
+    def unbound(self, exchange: Exchange, gone: Iterable[Binding]) -> None:
+        """Bindings have gone; an auto-delete exchange goes with its last one."""
+        self.routes.clear()
+        for binding in gone:
+            self.undefine_binding(binding)
+        if exchange.auto_delete and not exchange.bindings and exchange.name in self.exchanges:
+            self.remove_exchange(exchange)
+
+    def undefine_binding(self, binding: Binding) -> None:
+        if binding.durable:
+            self.broker.undefine(self, "binding", binding_name(binding))
+
+
+def short_of(data: bytes) -> bytes:
+    return bytes((len(data),)) + data
+
+
+def find_binding(exchange: Exchange, destination: Any, key: str, args: dict[str, Any]) -> Binding | None:
+    same = (b for b in exchange.bindings if b.destination is destination and b.key == key and b.arguments == args)
+    return next(same, None)
+
+
+def binding_spec(binding: Binding) -> dict[str, Any]:
+    to = binding.destination
+    return {
+        "source": binding.source.name,
+        "kind": to.kind,
+        "to": to.name,
+        "key": binding.key,
+        "arguments": binding.arguments,
+    }
+
+
+def binding_name(binding: Binding) -> str:
+    return encode.field_table(binding_spec(binding)).hex()
+
+
+class Broker:
+    """All virtual hosts. Time comes from `clock` (seconds since 1970), what lasts goes to the journal."""
+
+    def __init__(
+        self,
+        journal: Journal | None = None,
+        memory_limit: int = 400_000_000,
+        clock: Callable[[], float] = time.time,
+        queue_limit: int = 10_000,
+    ) -> None:
+        self.journal = journal
+        self.memory_limit = memory_limit
+        self.clock = clock
+        self.queue_limit = queue_limit
+        self.memory = 0  # bytes that messages take, about
+        self.number = 0  # of the latest queue
+        self.alarms: list[tuple[float, int, Queue]] = []
+        self.vhosts: dict[str, VirtualHost] = {}
+        self.recover()
+        self.add_vhost("/")
+
+    def add_vhost(self, name: str) -> VirtualHost:
+        if name not in self.vhosts:
+            self.vhosts[name] = VirtualHost(self, name)
+            if self.journal is not None:
+                self.journal.define(name, "vhost", name, b"")
+        return self.vhosts[name]
+
+    def delete_vhost(self, name: str) -> None:
+        """Deletes a virtual host with all that is in it; the server closes its connections."""
+        vhost = self.vhosts.get(name)
+        if vhost is None:
+            return
+        for queue in list(vhost.queues.values()):
+            vhost.delete_queue(queue)
+        for exchange in list(vhost.exchanges.values()):
+            if exchange.name not in PREDECLARED and exchange.name in vhost.exchanges:
+                vhost.remove_exchange(exchange)
+        for exchange in vhost.exchanges.values():
+            for binding in exchange.bindings:
+                vhost.undefine_binding(binding)
+        del self.vhosts[name]
+        if self.journal is not None:
+            self.journal.undefine(name, "vhost", name)
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number
+
+    def check_queue_limit(self, vhost: VirtualHost) -> None:
+        if len(vhost.queues) >= self.queue_limit:
+            raise AmqpError(
+                "PRECONDITION_FAILED",
+                f"cannot declare queue: queue limit in vhost '{vhost.name}' ({self.queue_limit}) is reached",
+            )
+
+    @property
+    def blocked(self) -> bool:
+        """Do messages take more memory than they may? Then publishers have to wait."""
+        return self.memory >= self.memory_limit
+
+    # Time.
+
+    def wake(self, queue: Queue, when: float) -> None:
+        """Asks that the queue's tick is called at this time."""
+        if queue.due is None or when < queue.due:
+            queue.due = when
+            heapq.heappush(self.alarms, (when, queue.number, queue))
+
+    def due(self) -> float | None:
+        """When tick has to be called next."""
+        return self.alarms[0][0] if self.alarms else None
+
+    def tick(self) -> None:
+        """Does what is due by now."""
+        now = self.clock()
+        while self.alarms and self.alarms[0][0] <= now:
+            _, _, queue = heapq.heappop(self.alarms)
+            queue.due = None
+            if not queue.deleted:
+                queue.tick()
+
+    # The journal.
+
+    def define(self, vhost: VirtualHost, kind: str, name: str, spec: dict[str, Any]) -> None:
+        if self.journal is not None:
+            self.journal.define(vhost.name, kind, name, encode.field_table(spec))
+
+    def undefine(self, vhost: VirtualHost, kind: str, name: str) -> None:
+        if self.journal is not None:
+            self.journal.undefine(vhost.name, kind, name)
+
+    def recover(self) -> None:
+        """Takes up what the journal holds."""
+        if self.journal is None:
+            return
+        for vhost, kind, name, spec in self.journal.definitions():
+            host = self.vhosts.setdefault(vhost, VirtualHost(self, vhost))
+            if kind != "vhost":
+                self.recover_definition(host, kind, name, decode.field_table(spec)[1])
+
+    def recover_definition(self, host: VirtualHost, kind: str, name: str, spec: dict[str, Any]) -> None:
+        if kind == "exchange":
+            host.exchanges[name] = Exchange(
+                name, spec["type"], True, spec["auto_delete"], spec["internal"], spec["arguments"]
+            )
+        elif kind == "binding":
+            source, to = host.exchanges[spec["source"]], host.queues if spec["kind"] == "queue" else host.exchanges
+            source.bindings.append(Binding(source, to[spec["to"]], spec["key"], spec["arguments"], durable=True))
+        elif kind == "queue":
+            queue = host.make_queue(name, True, spec["auto_delete"], None, spec["arguments"], spec["number"])
+            self.number = max(self.number, queue.number)
+            self.recover_messages(queue)
+
+    def recover_messages(self, queue: Queue) -> None:
+        assert self.journal is not None
+        shared: dict[bytes, bytes] = {}  # one object for equal addresses and properties
+        for position, exchange, key, raw, body in self.journal.messages(queue.number):
+            address = short_of(exchange) + short_of(key)
+            raw = shared.setdefault(raw, raw) if len(raw) < 128 else raw
+            known = deadletter.recovered(facts(raw))
+            queue.restore(Message(shared.setdefault(address, address), raw, body, known), position)

@@ -1,0 +1,209 @@
+"""The sockets of the embedded broker: listens on loopback, keeps time, holds back publishers when memory is short."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pamqp import commands
+
+from mqlab.broker.embedded import frames
+from mqlab.broker.embedded.errors import AmqpError
+from mqlab.broker.embedded.model import Broker
+from mqlab.broker.embedded.session import Limits, Session
+
+Connection = commands.Connection
+HOST = "127.0.0.1"
+FAREWELL = 5.0  # seconds a client has to agree that its connection is closed
+
+
+class Link(asyncio.Protocol):
+    """One socket and the session behind it."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.session = Session(server.broker, server.user, server.password, server.wake, server.limits)
+        self.received = self.sent = server.now()
+        self.closing_since: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        if len(self.server.links) >= self.server.limits.connections:
+            transport.abort()
+        self.server.links[self.session] = self
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.session.lost()
+        self.server.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.received = self.server.now()
+        self.session.receive(data)
+        self.server.check_memory(self)
+
+    def pause_writing(self) -> None:
+        self.session.paused = True
+
+    def resume_writing(self) -> None:
+        self.session.paused = False
+        self.session.serve()
+
+    def flush(self) -> None:
+        """Sends what has gathered; a connection whose end is agreed is closed."""
+        if data := self.session.take_output():
+            self.transport.write(data)
+            self.sent = self.server.now()
+        if self.session.state == "closed":
+            self.transport.close()
+        else:
+            self.session.serve()
+
+    def beat(self, now: float) -> None:
+        """Heartbeats: sends one after half the time without a word; ends a connection that is silent for two times."""
+        session = self.session
+        if session.state == "closing":
+            self.closing_since = self.closing_since or now
+            if now - self.closing_since > FAREWELL:
+                self.transport.abort()
+        if not session.heartbeat or session.state not in ("open", "running"):
+            return
+        if now - self.received > 2 * session.heartbeat and self.transport.is_reading():
+            self.transport.abort()
+        elif now - self.sent >= session.heartbeat / 2:
+            self.transport.write(frames.PULSE)
+            self.sent = now
+
+
+class Server:
+    """Serves a broker to AMQP clients of this machine."""
+
+    def __init__(self, broker: Broker, user: str, password: str, limits: Limits | None = None) -> None:
+        self.broker = broker
+        self.user = user
+        self.password = password
+        self.limits = limits or Limits()
+        self.links: dict[Session, Link] = {}
+        self.awake: list[Session] = []  # those with something to send
+        self.alarm: asyncio.TimerHandle | None = None
+        self.blocked = False
+        self.idle_since = self.now()
+        self.now = time.monotonic
+
+    now = staticmethod(time.monotonic)
+
+    async def start(self, port: int = 0) -> int:
+        """Listens; the port (a free one where none is asked for)."""
+        self.loop = asyncio.get_running_loop()
+        self.listener = await self.loop.create_server(lambda: Link(self), HOST, port)
+        self.beats = self.loop.create_task(self.beat())
+        self.schedule()
+        return self.listener.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Tells every client that the broker shuts down, waits shortly for their answers, ends."""
+        self.listener.close()
+        self.beats.cancel()
+        if self.alarm is not None:
+            self.alarm.cancel()
+        for session in list(self.links):
+            session.close(AmqpError("CONNECTION_FORCED", "broker forced connection closure with reason 'shutdown'"))
+        self.flush()
+        end = self.now() + FAREWELL
+        while self.links and self.now() < end:
+            await asyncio.sleep(0.01)
+        for link in list(self.links.values()):
+            link.transport.abort()
+        await asyncio.sleep(0)
+        self.commit()
+
+    def idle(self) -> float:
+        """Seconds since the last connection went; 0 while there is one."""
+        return 0.0 if self.links else self.now() - self.idle_since
+
+    def cut(self, vhost: str) -> None:
+        """A virtual host was deleted: its connections are closed."""
+        for session in list(self.links):
+            if session.vhost is not None and session.vhost.name == vhost:
+                session.close(AmqpError("CONNECTION_FORCED", f"vhost '{vhost}' is deleted"))
+
+    def forget(self, link: Link) -> None:
+        self.links.pop(link.session, None)
+        if not self.links:
+            self.idle_since = self.now()
+
+    # Turns of the event loop.
+
+    def wake(self, session: Session) -> None:
+        """A session has something to send: all of them do so at the end of this turn."""
+        if not self.awake:
+            self.loop.call_soon(self.flush)
+        self.awake.append(session)
+
+    def flush(self) -> None:
+        """First the journal, then the answers: what is confirmed is on disk."""
+        awake, self.awake = self.awake, []
+        self.commit()
+        for session in awake:
+            if (link := self.links.get(session)) is not None:
+                link.flush()
+        self.schedule()
+        if self.blocked:
+            self.check_unblocked()
+
+    def commit(self) -> None:
+        if self.broker.journal is not None:
+            self.broker.journal.commit()
+
+    def schedule(self) -> None:
+        """Sets the clock for what the broker has to do next."""
+        due = self.broker.due()
+        if due is None:
+            return
+        delay = max(0.0, due - self.broker.clock())
+        if self.alarm is None or self.alarm.cancelled() or self.alarm.when() > self.loop.time() + delay:
+            if self.alarm is not None:
+                self.alarm.cancel()
+            self.alarm = self.loop.call_later(delay, self.tick)
+
+    def tick(self) -> None:
+        self.alarm = None
+        self.broker.tick()
+        self.commit()
+        self.schedule()
+
+    async def beat(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now = self.now()
+            for link in list(self.links.values()):
+                link.beat(now)
+
+    # Memory.
+
+    def check_memory(self, link: Link) -> None:
+        """Stops reading from publishers while messages take too much memory."""
+        if self.broker.blocked and link.session.published:
+            self.blocked = True
+            self.block(link)
+
+    def block(self, link: Link) -> None:
+        if link.session.told_blocked:
+            return
+        link.session.told_blocked = True
+        if link.session.wants("connection.blocked"):
+            link.session.send(Connection.Blocked("low on memory"))
+        link.transport.pause_reading()
+
+    def check_unblocked(self) -> None:
+        if self.broker.blocked:
+            return
+        self.blocked = False
+        for link in self.links.values():
+            if link.session.told_blocked:
+                link.session.told_blocked = False
+                if link.session.wants("connection.blocked"):
+                    link.session.send(Connection.Unblocked())
+                link.transport.resume_reading()

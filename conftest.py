@@ -89,6 +89,6 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[Any]:
         item.options |= {"check": False, "check_exception": True}
     result = yield
     printed = "".join(output.get("text", "") for output in item.test_outputs)
-    if met := re.search(r"^RabbitMQ (\d+)\.(\d+)", printed, re.MULTILINE):
+    if met := re.search(r"RabbitMQ (\d+)\.(\d+).*our space on it", printed):
         item.parent.broker_version = (int(met[1]), int(met[2]))
     return result

@@ -3,7 +3,7 @@
 
   lab      open the course in JupyterLab
   check    say how you did in a lab: python3 course.py check 05
-  broker   start, stop or show RabbitMQ
+  broker   start, stop or show the broker
   doctor   look at this machine: what is wrong, and the fix
   test     prove the whole project (for teachers and contributors)
   build    run the notebooks, store their outputs, make the labs

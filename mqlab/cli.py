@@ -28,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="MQ Lab: message queues you can see. Begin with: python3 course.py lab",
 )
-broker_app = typer.Typer(no_args_is_help=True, help="Start, show or stop the RabbitMQ of this course.")
+broker_app = typer.Typer(no_args_is_help=True, help="Start, show or stop the broker of this course.")
 app.add_typer(broker_app, name="broker")
 
 
@@ -64,23 +64,22 @@ def _say(*lines: object) -> None:
 
 def _asked_broker(value: str) -> str:
     """Return the broker asked for, or refuse it in a sentence."""
-    if value in ("auto", "docker", "local"):
+    if value in ("auto", "docker", "local", "embedded"):
         return value
-    if value == "embedded":
-        raise typer.BadParameter("the embedded broker is not in this version yet. Use docker or local.")
     address = urlsplit(value)
     if address.scheme in ("amqp", "amqps") and address.hostname:
         return value
-    raise typer.BadParameter("use auto, docker, local, or an address like amqp://user:password@host:5672/")
+    raise typer.BadParameter("use auto, docker, local, embedded, or an address like amqp://user:password@host:5672/")
 
 
 BrokerOption = Annotated[
     str,
     typer.Option(
         envvar="MQLAB_BROKER",
-        metavar="auto|docker|local|amqp://...",
+        metavar="auto|docker|local|embedded|amqp://...",
         callback=_asked_broker,
-        help="Which RabbitMQ to use: auto takes Docker if it answers, else the one installed here.",
+        help="Which RabbitMQ to use: auto takes Docker if it answers, else the one installed here, else the small "
+        "broker of this course (embedded), which needs neither.",
     ),
 ]
 
@@ -215,13 +214,13 @@ def doctor() -> None:
 
 @broker_app.command()
 def start(broker: BrokerOption = "auto") -> None:
-    """Start RabbitMQ and keep it until `broker stop`."""
+    """Start a broker and keep it until `broker stop`."""
     raise typer.Exit(0 if _start_broker(broker, kept=True) else 1)
 
 
 @broker_app.command()
 def status() -> None:
-    """Say which RabbitMQ of this course runs, and where its own pages are."""
+    """Say which broker of this course runs, and where its own pages are."""
     from mqlab import broker
 
     _say(*broker.status())
@@ -229,7 +228,7 @@ def status() -> None:
 
 @broker_app.command()
 def stop(erase: Annotated[bool, typer.Option("--erase", help="Delete what it keeps in Docker, too.")] = False) -> None:
-    """Stop the RabbitMQ of this course, whoever uses it."""
+    """Stop the broker of this course, whoever uses it."""
     from mqlab import broker
 
     try:

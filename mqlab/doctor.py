@@ -155,8 +155,13 @@ def broker(in_docker: Line, installed: Line) -> Line:
     usable = [kind for kind, line in choices.items() if line.mark == GOOD and asked in ("auto", kind)]
     if usable:
         return Line(GOOD, "Broker", {"docker": "RabbitMQ in Docker", "local": "the RabbitMQ installed here"}[usable[0]])
+    if asked in ("auto", "embedded"):
+        return Line(GOOD, "Broker", "the small one of this course, which is good for learning")
     return Line(
-        MISSING, "Broker", "none; Part I (notebooks 01 to 04) needs none.", INSTALL.get(sys.platform, INSTALL["linux"])
+        MISSING,
+        "Broker",
+        f"MQLAB_BROKER asks for {asked}, which cannot be had; Part I (notebooks 01 to 04) needs none.",
+        INSTALL.get(sys.platform, INSTALL["linux"]),
     )
 
 

@@ -158,7 +158,6 @@ def test_ctrl_c_in_the_first_moment(tmp_path: Path, terminals: list[Terminal]) -
 @pytest.mark.parametrize(
     "value, words",
     [
-        ("embedded", "not in this version yet"),
         ("rabbit", "use auto, docker, local"),
         ("http://x/", "use auto, docker, local"),
         ("amqp://", "use auto, docker, local"),
@@ -169,16 +168,16 @@ def test_a_broker_there_is_not(value: str, words: str) -> None:
         cli._asked_broker(value)
 
 
-@pytest.mark.parametrize("value", ["auto", "docker", "local", "amqp://a:b@host:5672/v", "amqps://host"])
+@pytest.mark.parametrize("value", ["auto", "docker", "local", "embedded", "amqp://a:b@host:5672/v", "amqps://host"])
 def test_a_broker_there_may_be(value: str) -> None:
     assert cli._asked_broker(value) == value
 
 
 def test_a_wrong_command_is_refused_in_a_sentence(tmp_path: Path, terminals: list[Terminal]) -> None:
-    wrong = Terminal(tmp_path, "lab", "--broker", "embedded")
+    wrong = Terminal(tmp_path, "lab", "--broker", "rabbit")
     terminals.append(wrong)
     assert wrong.process.wait(30) == 2
-    assert "is not in this version yet" in " ".join(wrong.said().replace("│", " ").split())
+    assert "use auto, docker, local, embedded" in " ".join(wrong.said().replace("│", " ").split())
 
 
 def test_a_free_port_is_kept_and_a_taken_one_is_not() -> None:

@@ -20,7 +20,7 @@ from mqlab.paths import ROOT
 PYTHON = getattr(sys, "_base_executable", sys.executable)
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "build")
 STATUS = ("broker", "status")  # a command that does little
-RUNS = "No RabbitMQ of this course is running."
+RUNS = "No broker of this course is running."
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

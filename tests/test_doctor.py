@@ -92,7 +92,8 @@ YES, NO = Line(GOOD, "", ""), Line(MISSING, "", "")
         ("auto", NO, YES, GOOD, "the RabbitMQ installed here"),
         ("local", YES, YES, GOOD, "the RabbitMQ installed here"),
         ("docker", NO, YES, MISSING, "Part I"),
-        ("auto", NO, NO, MISSING, "Part I"),
+        ("auto", NO, NO, GOOD, "the small one of this course"),
+        ("embedded", YES, YES, GOOD, "the small one of this course"),
         ("amqp://campus:very-secret@127.0.0.1:1/", YES, YES, BAD, "127.0.0.1:1 does not answer"),
     ],
 )

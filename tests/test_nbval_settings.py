@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from mqlab.paths import ROOT
 
 OLD = "RabbitMQ 3.10.8 here, because. Your space on it: a (empty)."
+SMALL = "The small broker of this course (it answers as RabbitMQ 4.3.6), because. Your space on it: c (empty)."
 NEW = "RabbitMQ 4.3.6 there, because. Your space on it: b (empty)."
 
 
@@ -64,12 +65,13 @@ def test_which_broker_a_notebook_met_is_evened_out(tmp_path: Path) -> None:
         "b",
         cell(f"print({OLD!r})", NEW + "\n"),
         cell('print("' + error.format("x")[:-1] + '")', error.format("y")),
+        cell(f"print({SMALL!r})", NEW + "\n"),
         cell(f"print({OLD!r}, 'more')\nprint('less')", NEW + "\n"),
     )
-    assert result.startswith("..F\n"), result
+    assert result.startswith("...F\n"), result
 
 
-@pytest.mark.parametrize(("line", "outcomes"), [(OLD, "...."), (NEW, ".FF."), ("", "FFF.")])
+@pytest.mark.parametrize(("line", "outcomes"), [(OLD, "...."), (NEW, ".FF."), (SMALL, ".FF."), ("", "FFF.")])
 def test_cells_for_rabbitmq_4_3_are_compared_there_only(tmp_path: Path, line: str, outcomes: str) -> None:
     for_new = ("rabbitmq-4.3",)
     result = pytest_on(

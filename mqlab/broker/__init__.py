@@ -1,4 +1,4 @@
-"""One door to a broker: `start()` gives the address of a RabbitMQ, wherever there is one."""
+"""One door to a broker: `start()` gives the address of a RabbitMQ, or of the small broker of this course."""
 
 import atexit
 import os
@@ -12,7 +12,7 @@ import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from mqlab import paths
-from mqlab.broker import docker, explain, local, space, watch
+from mqlab.broker import docker, embedded, explain, local, space, watch
 from mqlab.broker.node import BrokerError, Node, Unavailable
 
 __all__ = ["Broker", "BrokerError", "release", "start", "start_shared", "status", "stop"]
@@ -23,10 +23,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, repr=False)
 class Broker:
-    """A RabbitMQ and this notebook's own space on it; `url` is all that pika.URLParameters needs."""
+    """A broker and this notebook's own space on it; `url` is all that pika.URLParameters needs."""
 
     url: str
-    kind: str  # docker, local or address
+    kind: str  # docker, local, embedded or address
     version: str
     why: str
     space: str
@@ -55,9 +55,9 @@ class Broker:
 
 
 def start(kind: str = "auto") -> Broker:
-    """Return a RabbitMQ with an empty space for this notebook, started if need be, and say which it is and why.
+    """Return a broker with an empty space for this notebook, started if need be, and say which it is and why.
 
-    `kind` is auto, docker, local or an address (amqp://user:password@host:port/vhost). Raises BrokerError.
+    `kind` is auto, docker, local, embedded or an address (amqp://user:password@host:port/vhost). Raises BrokerError.
     """
     node = _node(kind, _say_in_passing)
     name = space.name()
@@ -88,14 +88,19 @@ def start_shared(kind: str = "auto", say: Say | None = None, kept: bool = True) 
 
 def status() -> list[str]:
     """Say in a line each which brokers of this course run."""
-    secrets = {"docker": paths.ROOT / ".env", "local": local.folder() / "state.json"}
+    secrets = {
+        "docker": paths.ROOT / ".env",
+        "local": local.folder() / "state.json",
+        "embedded": embedded.folder() / "state.json",
+    }
     lines = [
-        f"{node.place}: port {node.port}; its own pages are at {node.management} "
-        f"(user {node.user}, the password is in {secrets[node.kind]})."
-        for node in (docker.running(), local.running())
+        f"{node.place}: port {node.port}; "
+        + (f"its own pages are at {node.management} " if node.kind != "embedded" else "it has no pages of its own ")
+        + f"(user {node.user}, the password is in {secrets[node.kind]})."
+        for node in (docker.running(), local.running(), embedded.running())
         if node
     ]
-    return lines or ["No RabbitMQ of this course is running."]
+    return lines or ["No broker of this course is running."]
 
 
 def stop(erase: bool = False) -> list[str]:
@@ -106,9 +111,11 @@ def stop(erase: bool = False) -> list[str]:
     done = []
     if local.stop():
         done.append("Stopped the RabbitMQ installed on this machine.")
+    if embedded.stop():
+        done.append("Stopped the small broker of this course.")
     if docker.stop(erase):
         done.append("Stopped RabbitMQ in Docker" + (" and deleted what it kept." if erase else "."))
-    return done or ["No RabbitMQ of this course was running."]
+    return done or ["No broker of this course was running."]
 
 
 def release() -> list[str]:
@@ -116,6 +123,8 @@ def release() -> list[str]:
     done = []
     if local.release():
         done.append("Stopped the RabbitMQ installed on this machine.")
+    if embedded.release():
+        done.append("Stopped the small broker of this course.")
     if docker.release():
         done.append("Stopped RabbitMQ in Docker.")
     return done
@@ -127,10 +136,11 @@ def _node(kind: str, say: Say, kept: bool = False) -> Node:
     why = "MQLAB_BROKER asks for it" if kind == "auto" else "you asked for it"
     if re.match(r"amqps?://", asked):
         return _at(asked, why)
-    if asked == "embedded":
-        raise BrokerError("The embedded broker is not part of this version yet. Use auto, docker, local or an address.")
     if asked not in KINDS:
-        raise BrokerError(f"There is no broker of the kind {asked!r}. Use auto, docker, local or an amqp:// address.")
+        kinds = "auto, docker, local, embedded or an amqp:// address"
+        raise BrokerError(f"There is no broker of the kind {asked!r}. Use {kinds}.")
+    if asked == "embedded":
+        return replace(embedded.start(kept), why=why)
     try:
         if asked == "docker":
             return replace(docker.start(say, kept), why=why)
@@ -141,11 +151,11 @@ def _node(kind: str, say: Say, kept: bool = False) -> Node:
     try:
         return replace(docker.start(say, kept), why="its engine answers")
     except Unavailable as first:
-        try:
-            reason = str(first).partition(" (")[0]
-            return replace(local.start(say, kept), why=reason)
-        except Unavailable as second:
-            raise BrokerError(f"There is no RabbitMQ here: {first}, and {second}. {_ways()}") from None
+        reason = str(first).partition(" (")[0]
+    try:
+        return replace(local.start(say, kept), why=reason)
+    except Unavailable as second:
+        return replace(embedded.start(kept), why=f"{reason}, and {second}")
 
 
 def _at(url: str, why: str) -> Node:
@@ -206,5 +216,6 @@ def _ways() -> str:
     )
     return (
         "Do one of these, then run the cell again: install and start Docker Desktop; or install RabbitMQ "
-        f"({install}); or set MQLAB_BROKER to the address of one (amqp://user:password@host:5672/vhost)."
+        f"({install}); or set MQLAB_BROKER to the address of one (amqp://user:password@host:5672/vhost), or to "
+        "embedded for the small broker of this course."
     )

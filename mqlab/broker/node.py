@@ -1,4 +1,4 @@
-"""A running RabbitMQ: where it listens, who we are there, and its management API."""
+"""A running broker: where it listens, who we are there, and its management API."""
 
 import base64
 import http.client
@@ -27,9 +27,9 @@ class Unavailable(BrokerError):
 
 @dataclass(frozen=True)
 class Node:
-    """A RabbitMQ that answers; `vhost` and `query` are those of an address given by hand."""
+    """A broker that answers; `vhost` and `query` are those of an address given by hand."""
 
-    kind: str  # docker, local or address
+    kind: str  # docker, local, embedded or address
     host: str
     port: int
     user: str
@@ -45,6 +45,8 @@ class Node:
     @property
     def place(self) -> str:
         """Say what it is and where."""
+        if self.kind == "embedded":
+            return f"The small broker of this course, for learning (it answers as RabbitMQ {self.version})"
         places = {"docker": "in Docker", "local": "installed on this machine"}
         return f"RabbitMQ {self.version} {places.get(self.kind, f'at {self.host}:{self.port}')}"
 

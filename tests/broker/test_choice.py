@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mqlab import broker
-from mqlab.broker import docker, local
+from mqlab.broker import docker, embedded, local
 from mqlab.broker.node import Node, Unavailable
 
 
@@ -46,12 +46,16 @@ def test_then_an_installed_one_and_it_says_why(available: Callable[..., None]) -
     assert str(broker.start_shared()) == line
 
 
-def test_without_any_it_says_what_was_tried_and_what_to_do(available: Callable[..., None]) -> None:
+def test_without_any_it_takes_the_small_one_and_says_why(
+    available: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     available()
-    with pytest.raises(broker.BrokerError) as problem:
-        broker.start()
-    for words in ("engine does not answer", "rabbitmq-server is not installed", "Docker Desktop", "MQLAB_BROKER"):
-        assert words in str(problem.value)
+    small = Node("embedded", "127.0.0.1", 5672, "campus", "secret", version="4.3.6")
+    monkeypatch.setattr(embedded, "start", lambda kept: small)
+    assert str(broker.start_shared()) == (
+        "The small broker of this course, for learning (it answers as RabbitMQ 4.3.6), because Docker is installed but "
+        "its engine does not answer, and rabbitmq-server is not installed."
+    )
 
 
 @pytest.mark.parametrize("kind", ["docker", "local"])
@@ -64,14 +68,15 @@ def test_what_is_asked_for_is_not_replaced(
     assert broker.start_shared().kind == kind
     assert str(broker.start_shared()).endswith("because MQLAB_BROKER asks for it.")
     available("local" if kind == "docker" else "docker")
-    with pytest.raises(broker.BrokerError, match="Do one of these"):
+    with pytest.raises(broker.BrokerError, match="Do one of these") as problem:
         broker.start()
+    for words in ("Docker Desktop", "MQLAB_BROKER", "embedded"):
+        assert words in str(problem.value)
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("embedded", "not part of this version yet"),
         ("rabbit", "no broker of the kind 'rabbit'"),
         ("amqp://ana:pw@host:port/", "not an AMQP address"),
         ("amqp://ana:pw@127.0.0.1:9/", "The broker at 127.0.0.1:9 does not answer"),

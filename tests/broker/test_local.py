@@ -97,7 +97,7 @@ def test_it_is_private_and_nothing_of_it_stays(home: Path, capfd: pytest.Capture
     assert not psutil.wait_procs([keeper_process, *family], timeout=LIMIT)[1]
     assert sorted(path.name for path in home.iterdir()) == ["keeper.log", "lock"]
     assert (home / "keeper.log").read_text(encoding="utf-8") == ""
-    assert broker.stop() == ["No RabbitMQ of this course was running."]
+    assert broker.stop() == ["No broker of this course was running."]
 
 
 def test_notebooks_share_it_until_the_last_is_killed(home: Path) -> None:

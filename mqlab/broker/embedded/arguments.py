@@ -193,8 +193,9 @@ def check_queue(called: str, durable: bool, exclusive: bool, auto_delete: bool, 
     if not durable and not exclusive:
         raise AmqpError(
             "INTERNAL_ERROR",
-            "Feature `transient_nonexcl_queues` is deprecated and its use is not permitted per the configuration "
-            "(deprecated_features.permit.transient_nonexcl_queues)",
+            "Feature `transient_nonexcl_queues` is deprecated.\nIts use is not permitted per the configuration "
+            "(overriding the default, which is permitted):\n"
+            '    "deprecated_features.permit.transient_nonexcl_queues = false"\nIts use will not be permitted by default',
         )
 
 

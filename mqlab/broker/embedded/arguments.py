@@ -195,7 +195,8 @@ def check_queue(called: str, durable: bool, exclusive: bool, auto_delete: bool, 
             "INTERNAL_ERROR",
             "Feature `transient_nonexcl_queues` is deprecated.\nIts use is not permitted per the configuration "
             "(overriding the default, which is permitted):\n"
-            '    "deprecated_features.permit.transient_nonexcl_queues = false"\nIts use will not be permitted by default',
+            '    "deprecated_features.permit.transient_nonexcl_queues = false"\n'
+            "Its use will not be permitted by default",
         )
 
 

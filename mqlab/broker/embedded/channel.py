@@ -9,14 +9,18 @@ from pamqp import commands
 
 from mqlab.broker.embedded import arguments, frames
 from mqlab.broker.embedded.errors import AmqpError
-from mqlab.broker.embedded.model import REPLY_TO, generated
-from mqlab.broker.embedded.properties import Facts, facts
+from mqlab.broker.embedded.model import REPLY_TO, generated, short
+from mqlab.broker.embedded.properties import Facts, facts, join, split
 from mqlab.broker.embedded.queues import Entry, Message, Queue
 
 if TYPE_CHECKING:
     from mqlab.broker.embedded.session import Session
 
 Basic, Tx = commands.Basic, commands.Tx
+
+
+NOTHING = b"\0\0\0\0"  # no method to blame
+MESSAGE_SIZE = 1 << 29  # what no message may exceed, whatever the configured limit
 
 
 class Consumer:
@@ -145,45 +149,56 @@ class Channel:
     # A message comes in: method, header, body.
 
     def begin_publish(self, payload: bytes) -> None:
-        if self.publish is not None:
-            raise AmqpError(
-                "UNEXPECTED_FRAME", "expected content header for class 60, got non content header frame instead"
-            )
         self.publish = frames.read_publish(payload)
         self.raw = None
 
+    def expect(self, kind: int) -> None:
+        """Refuses a frame that does not belong where it came."""
+        if self.publish is None:
+            if kind != frames.METHOD:
+                raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead", NOTHING)
+        elif self.raw is None:
+            if kind != frames.HEADER:
+                text = "expected content header for class 60, got non content header frame instead"
+                raise AmqpError("UNEXPECTED_FRAME", text, frames.PUBLISH)
+        elif kind != frames.BODY:
+            text = "expected content body, got non content body frame instead"
+            raise AmqpError("UNEXPECTED_FRAME", text, frames.PUBLISH)
+
     def header(self, payload: bytes) -> None:
-        if self.publish is None or self.raw is not None:
-            raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
-        if len(payload) < 14:
-            raise AmqpError("FRAME_ERROR", "content header is cut off")
-        if payload[:2] != b"\x00\x3c":
-            got = int.from_bytes(payload[:2], "big")
-            raise AmqpError(
-                "UNEXPECTED_FRAME", f"expected content header for class 60, got one for class {got} instead"
-            )
+        if len(payload) < 12:
+            raise AmqpError("FRAME_ERROR", f"{frames.snippet(frames.HEADER, payload)}: unknown_frame", NOTHING)
+        self.expect(frames.HEADER)
+        class_id, weight, self.size = frames.CLASS.unpack_from(payload)
+        if weight:
+            self.expect(frames.METHOD)
+        if class_id != 60:
+            text = f"expected content header for class 60, got one for class {class_id} instead"
+            raise AmqpError("UNEXPECTED_FRAME", text, frames.PUBLISH)
         self.raw = payload[12:]
-        self.size = frames.SIZE.unpack_from(payload, 4)[0]
         limit = self.session.limits.message_size
         if not self.size:
             self.published(b"")
+        elif self.size > MESSAGE_SIZE:
+            text = f"content body size {self.size} exceeds maximum allowed size {MESSAGE_SIZE}"
+            raise AmqpError("FRAME_ERROR", text, frames.PUBLISH)
         elif self.size > limit:
-            self.session.refuse_size(self, self.size)
+            text = f"message size {self.size} is larger than configured max size {limit}"
+            raise AmqpError("PRECONDITION_FAILED", text)
 
     def body(self, payload: bytes) -> None:
         if self.raw is None:
-            raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
+            self.expect(frames.BODY)
         self.size -= len(payload)
-        if self.size == 0 and not self.parts:
-            self.published(payload)
-        elif self.size > 0:
+        if self.size < 0:
+            raise AmqpError("FRAME_ERROR", "content body frame exceeds remaining content size", frames.PUBLISH)
+        if self.size:
             self.parts.append(payload)
-        elif self.size == 0:
-            body = b"".join((*self.parts, payload))
-            self.parts = []
-            self.published(body)
+        elif self.parts:
+            parts, self.parts = self.parts, []
+            self.published(b"".join((*parts, payload)))
         else:
-            raise AmqpError("FRAME_ERROR", "content is longer than its header says")
+            self.published(payload)
 
     def published(self, body: bytes) -> None:
         """A message is complete: checks it, and routes it unless a transaction has to be committed first."""
@@ -196,7 +211,10 @@ class Channel:
         if exchange.internal:
             called = self.vhost.called("exchange", exchange.name)
             raise AmqpError("ACCESS_REFUSED", f"cannot publish to internal {called}")
-        known = facts(raw)
+        try:
+            known = facts(raw)
+        except ValueError as error:
+            raise AmqpError("INTERNAL_ERROR", method=NOTHING) from error
         if known.reply_to == REPLY_TO:
             known = self.with_reply_to(raw)
         if known.wrong:
@@ -230,9 +248,6 @@ class Channel:
 
     def with_reply_to(self, raw: bytes) -> Facts:
         """Direct reply-to: the pseudo-queue's own name stands in for amq.rabbitmq.reply-to."""
-        from mqlab.broker.embedded.model import short
-        from mqlab.broker.embedded.properties import join, split
-
         if self.replies is None:
             raise AmqpError("PRECONDITION_FAILED", "fast reply consumer does not exist")
         return facts(join({**split(raw), "reply_to": short(self.replies.name)}))

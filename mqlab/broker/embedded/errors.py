@@ -31,16 +31,24 @@ CLOSES_CHANNEL = {
 
 
 class AmqpError(Exception):
-    """A refusal: it closes the channel, or the whole connection where AMQP calls the error a hard one."""
+    """A refusal: it closes the channel, or the whole connection where AMQP calls the error a hard one.
 
-    def __init__(self, name: str, explanation: str) -> None:
-        super().__init__(f"{name} - {explanation}")
+    `method` is the method that failed, as the four bytes it begins with (zeros: none).
+    """
+
+    def __init__(self, name: str, explanation: str = "", method: bytes | None = None) -> None:
+        super().__init__(f"{name} - {explanation}" if explanation else name)
         self.name = name
         self.code = CODES[name]
         self.closes_channel = name in CLOSES_CHANNEL
+        self.method = method
 
     @property
     def text(self) -> str:
-        """The reply text, at most 255 bytes, cut as RabbitMQ cuts it."""
-        text = str(self).encode()
+        """The reply text, at most 255 bytes, cut as RabbitMQ cuts it; bytes that are no UTF-8 read as Latin-1."""
+        text = "".join(chr(ord(c) & 0xFF) if "\udc80" <= c <= "\udcff" else c for c in str(self)).encode()
         return (text if len(text) <= 255 else text[:252] + b"...").decode(errors="ignore")
+
+
+class Unanswered(Exception):
+    """What RabbitMQ does not answer: it ends the connection without a word."""

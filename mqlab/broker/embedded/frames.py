@@ -4,6 +4,8 @@ import struct
 from functools import lru_cache
 from typing import NamedTuple
 
+from mqlab.broker.embedded.errors import AmqpError
+
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 END = b"\xce"
 PUBLISH, ACK = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x50"
@@ -12,11 +14,28 @@ PULSE = b"\x08\x00\x00\x00\x00\x00\x00" + END
 
 HEAD = struct.Struct(">BHI")  # type, channel, size
 TAG = struct.Struct(">QB")  # delivery tag, flags
-SIZE = struct.Struct(">Q")
+CLASS = struct.Struct(">HHQ")  # a content header: class, weight, size of the body
 CONTENT = struct.Struct(">BBHIHHQ")  # end of the method; then type, channel, size; class, weight, size of the body
 CHUNK = struct.Struct(">BBHI")  # end of the frame before; then type, channel, size
 SETTLED = struct.Struct(">BHIIQBB")  # a whole basic.ack or basic.nack
 ACK_INDEX, NACK_INDEX = 0x003C0050, 0x003C0078
+
+
+def cannot_decode(payload: bytes) -> AmqpError:
+    """The refusal of a method whose fields cannot be read."""
+    return AmqpError("FRAME_ERROR", f"cannot decode {erlang(payload[4:])}", payload[:4])
+
+
+def erlang(data: bytes) -> str:
+    """Bytes as Erlang prints them."""
+    if data and all(32 <= byte < 127 for byte in data):
+        return f'<<"{data.decode()}">>'
+    return f"<<{','.join(map(str, data))}>>"
+
+
+def snippet(kind: int, payload: bytes) -> str:
+    """A frame, as RabbitMQ's refusals tell of it."""
+    return f"type {kind}, {'all' if len(payload) <= 16 else 'first 16'} octets = {erlang(payload[:16])}"
 
 
 class Publish(NamedTuple):
@@ -31,12 +50,12 @@ class Publish(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def read_publish(payload: bytes) -> Publish:
-    """Reads the payload of a basic.publish; ValueError when it is damaged."""
+    """Reads the payload of a basic.publish."""
     if len(payload) < 9:
-        raise ValueError("basic.publish is cut off")
+        raise cannot_decode(payload)
     key = 7 + payload[6]
     if len(payload) <= key or len(payload) != key + 2 + payload[key]:
-        raise ValueError("basic.publish has a wrong length")
+        raise cannot_decode(payload)
     exchange = payload[7:key].decode(errors="surrogateescape")
     routing_key = payload[key + 1 : -1].decode(errors="surrogateescape")
     return Publish(exchange, routing_key, payload[6:-1], bool(payload[-1] & 1), bool(payload[-1] & 2))

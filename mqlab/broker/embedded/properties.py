@@ -27,7 +27,6 @@ NAMES = (
 )
 FLAGS = {name: 1 << 15 - place for place, name in enumerate(NAMES)}
 FIXED = {"delivery_mode": 1, "priority": 1, "timestamp": 8}
-KNOWN = sum(FLAGS.values())
 TEN_YEARS = 315_360_000_000  # milliseconds
 SHORT, LONG = struct.Struct(">H"), struct.Struct(">I")
 
@@ -47,8 +46,8 @@ TYPES = {
 def split(raw: bytes) -> dict[str, bytes]:
     """The properties there are, each as its bytes on the wire; ValueError when they are damaged."""
     flags = SHORT.unpack_from(raw)[0] if len(raw) >= 2 else 1
-    if flags & ~KNOWN:
-        raise ValueError("unknown property flags")
+    if flags & 1:
+        raise ValueError("more than two bytes of property flags")
     fields, at = {}, 2
     for name, flag in FLAGS.items():
         if not flags & flag:

@@ -14,7 +14,7 @@ from mqlab.broker.embedded.session import Limits, Session
 
 Connection = commands.Connection
 HOST = "127.0.0.1"
-FAREWELL = 5.0  # seconds a client has to agree that its connection is closed
+FAREWELL = 3.0  # seconds a client has to agree that its connection is closed
 
 
 class Link(asyncio.Protocol):

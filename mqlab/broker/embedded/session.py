@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +13,23 @@ from pamqp import commands, decode, frame
 from pamqp.exceptions import UnmarshalingException
 
 from mqlab.broker.embedded import frames
-from mqlab.broker.embedded.channel import Channel
-from mqlab.broker.embedded.errors import AmqpError
+from mqlab.broker.embedded.channel import NOTHING, Channel
+from mqlab.broker.embedded.errors import AmqpError, Unanswered
 from mqlab.broker.embedded.model import Broker, VirtualHost
 
 Connection = commands.Connection
+log = logging.getLogger(__name__)
+MECHANISMS = ("PLAIN", "AMQPLAIN")
 VERSION = "4.3.6"  # the RabbitMQ whose answers this broker gives
-PROTOCOL = b"AMQP\x00\x00\x09\x01"
+PROTOCOL, PROTOCOL_0_9 = b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09"
+CHANNEL_CLOSE, CHANNEL_CLOSE_OK = b"\x00\x14\x00\x28", b"\x00\x14\x00\x29"
 ACCESS_REQUEST, ACCESS_REQUEST_OK = b"\x00\x1e\x00\x0a", b"\x00\x1e\x00\x0b\x00\x01"
+CHANNEL_OPEN_OK = b"\x00\x14\x00\x0b\x00\x00\x00\x00"  # pamqp writes another id into it than RabbitMQ does
+# The names of Channel's methods: queue.declare is answered by `queue_declare`.
+HANDLERS = {
+    index: re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", method.name).lower()
+    for index, method in commands.INDEX_MAPPING.items()
+}
 CAPABILITIES = (
     "publisher_confirms",
     "exchange_exchange_bindings",
@@ -55,7 +66,8 @@ class Limits:
 
 
 class Session:
-    """One connection. `receive` takes bytes; what to send gathers in `out` until `take_output`; `wake` is called when there is some."""
+    """One connection. `receive` takes bytes; what to send gathers in `out`, `wake` is called when there is some, and
+    `take_output` takes it."""
 
     def __init__(
         self, broker: Broker, user: str, password: str, wake: Callable[[Session], None], limits: Limits | None = None
@@ -73,6 +85,7 @@ class Session:
         self.channel_max = self.limits.channels
         self.heartbeat = 0
         self.rest = b""
+        self.deaf = False  # out of step with the client: what it sends is not read any more
         self.out: list[bytes] = []
         self.unsent = 0  # bytes of bodies in `out`
         self.paused = False  # the socket takes no more for now
@@ -136,32 +149,40 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Takes bytes from the client; a refusal is answered, never raised."""
-        if self.state == "closed":
+        if self.state == "closed" or self.deaf:
             return
         data = self.rest + data if self.rest else data
         self.rest = b""
         try:
             self.rest = self.read(data)
         except AmqpError as error:
-            self.close(error)
+            self.close(error) if self.state not in ("start", "tune") or error.name == "ACCESS_REFUSED" else self.end()
+        except Unanswered:
+            self.end()
+        except Exception:
+            log.exception("The broker made a mistake; the connection is closed.")
+            self.close(AmqpError("INTERNAL_ERROR"))
 
     def read(self, data: bytes) -> bytes:
         """Reads whole frames; what is left over."""
         at, end = 0, len(data)
         if self.state == "header":
-            if not (at := self.protocol_header(data)):
-                return b"" if self.state == "closed" else data
+            at = self.protocol_header(data)
         unpack, channels = frames.HEAD.unpack_from, self.channels
-        while end - at >= 8:
+        while end - at >= 7:
             kind, number, size = unpack(data, at)
             stop = at + 7 + size
-            if size > self.frame_max - 8 and kind != frames.HEARTBEAT:
-                self.refuse_frame_size(kind, size)
+            if size > self.frame_max:
+                self.deaf = True  # nobody knows where the next frame begins
+                too_large = f"{{frame_too_large,{size},{self.frame_max - 8}}}"
+                raise AmqpError("FRAME_ERROR", f"{frames.snippet(kind, b'')}: {too_large}")
             if stop >= end:
                 break
-            if data[stop] != 0xCE:
-                raise AmqpError("FRAME_ERROR", self.bad_end(kind, data[at + 7 : stop + 1]))
             payload = data[at + 7 : stop]
+            if data[stop] != 0xCE:
+                self.deaf = True
+                wrong_end = f"{{invalid_frame_end_marker,{data[stop]}}}"
+                raise AmqpError("FRAME_ERROR", f"{frames.snippet(kind, payload)}: {wrong_end}")
             at = stop + 1
             channel = channels.get(number)
             if channel is None or self.state != "running":
@@ -181,26 +202,28 @@ class Session:
                 channel.body(payload)
             elif kind == frames.HEADER:
                 channel.header(payload)
-            elif kind != frames.METHOD:
-                self.other_frame(kind, channel.number, payload)
+                self.published = True
+            elif kind != frames.METHOD or len(payload) < 4:
+                self.strange_frame(kind, payload)
+            elif channel.publish is not None:
+                channel.expect(kind)
             elif payload[:4] == frames.PUBLISH:
                 channel.begin_publish(payload)
-            elif channel.publish is not None:
-                text = "expected content header for class 60, got non content header frame instead"
-                raise AmqpError("UNEXPECTED_FRAME", text)
             elif payload[:4] == frames.ACK:
+                if len(payload) != 13:
+                    raise frames.cannot_decode(payload)
                 channel.basic_ack(*frames.TAG.unpack_from(payload, 4))
             else:
                 self.call(channel, payload)
         except AmqpError as error:
+            if error.method is None:
+                error.method = payload[:4] if kind == frames.METHOD else frames.PUBLISH
             if not error.closes_channel:
-                error.method = payload[:4] if kind == frames.METHOD else b"\0\0\0\0"
                 raise
-            self.close_channel(channel, error, payload[:4] if kind == frames.METHOD else frames.PUBLISH)
-        except (struct.error, ValueError, IndexError) as error:
-            raise AmqpError("SYNTAX_ERROR", f"cannot read this frame: {error}") from error
+            self.close_channel(channel, error)
 
     def call(self, channel: Channel, payload: bytes) -> None:
+        """A method that is not called often."""
         if payload[:4] == ACCESS_REQUEST:
             channel.flush_confirms()
             self.out.append(frames.HEAD.pack(frames.METHOD, channel.number, 6) + ACCESS_REQUEST_OK + frames.END)
@@ -209,133 +232,145 @@ class Session:
         method = read_method(payload)
         if isinstance(method, commands.Channel.Close):
             channel.release()
-            self.forget(channel)
+            channel.flush_confirms()
+            del self.channels[channel.number]
             self.send(commands.Channel.CloseOk(), channel.number)
-        elif handler := getattr(
-            channel, method.name.replace(".", "_").replace("Async", "_async").replace("Ok", "_ok").lower(), None
-        ):
+        elif handler := getattr(channel, HANDLERS.get(method.index, ""), None):
             handler(method)
         else:
             raise AmqpError("COMMAND_INVALID", "unimplemented method")
 
-    def forget(self, channel: Channel) -> None:
-        channel.flush_confirms()
-        del self.channels[channel.number]
-
     def closing_channel(self, channel: Channel, index: bytes) -> None:
         """The client was told that the channel is closed; until it agrees nothing else counts."""
-        if index == b"\x00\x14\x00\x29":
+        if index == CHANNEL_CLOSE_OK:
             del self.channels[channel.number]
-        elif index == b"\x00\x14\x00\x28":
+        elif index == CHANNEL_CLOSE:
             self.send(commands.Channel.CloseOk(), channel.number)
 
-    def close_channel(self, channel: Channel, error: AmqpError, index: bytes) -> None:
+    def close_channel(self, channel: Channel, error: AmqpError) -> None:
         channel.flush_confirms()
         channel.release()
         channel.closing = True
-        class_id, method_id = struct.unpack(">HH", index)
+        class_id, method_id = struct.unpack(">HH", error.method or NOTHING)
         self.send(commands.Channel.Close(error.code, error.text, class_id, method_id), channel.number)
+
+    def strange_frame(self, kind: int, payload: bytes) -> None:
+        """Refuses a frame of no known type, or in the wrong place."""
+        known = (
+            (kind == frames.METHOD and len(payload) >= 4)
+            or (kind == frames.HEADER and len(payload) >= 12)
+            or kind == frames.BODY
+            or (kind == frames.HEARTBEAT and not payload)
+        )
+        if not known:
+            raise AmqpError("FRAME_ERROR", f"{frames.snippet(kind, payload)}: unknown_frame", NOTHING)
+        raise AmqpError("UNEXPECTED_FRAME", frames.snippet(kind, payload), NOTHING)
 
     def other_frame(self, kind: int, number: int, payload: bytes) -> None:
         """A frame that is not for an open channel."""
-        if kind == frames.HEARTBEAT:
-            return
-        if kind not in (frames.METHOD, frames.HEADER, frames.BODY):
-            raise AmqpError("FRAME_ERROR", f"type {kind}, first 16 octets = {erlang(payload[:16])}: unknown_frame")
         if self.state == "closing":
             self.while_closing(number, payload if kind == frames.METHOD else b"")
-        elif number == 0:
-            if kind != frames.METHOD:
-                raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
-            self.connection_method(read_method(payload))
-        elif self.state != "running":
-            raise AmqpError("CHANNEL_ERROR", "frame on a channel before the connection is open")
-        elif kind != frames.METHOD:
-            raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
-        elif payload[:4] != b"\x00\x14\x00\x0a":
-            raise AmqpError("CHANNEL_ERROR", "expected 'channel.open'")
-        elif number > self.channel_max:
+        elif number == 0 and kind == frames.HEARTBEAT and not payload:
+            return
+        elif number == 0 and kind == frames.METHOD and len(payload) >= 4:
+            self.connection_method(payload)
+        elif number == 0 or self.state != "running" or kind not in (frames.METHOD, frames.HEADER, frames.BODY):
+            self.strange_frame(kind, payload)
+        else:
+            self.open_channel(kind, number, payload)
+
+    def open_channel(self, kind: int, number: int, payload: bytes) -> None:
+        """The first frame on a channel has to open it."""
+        if self.channel_max and len(self.channels) >= self.channel_max:
             raise AmqpError(
                 "NOT_ALLOWED",
-                f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max ({self.channel_max})",
+                f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max "
+                f"({self.channel_max})",
             )
-        else:
-            self.channels[number] = Channel(self, number)
-            self.send(commands.Channel.OpenOk(), number)
+        if kind != frames.METHOD:
+            raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
+        if not isinstance(read_method(payload), commands.Channel.Open):
+            raise AmqpError("CHANNEL_ERROR", "expected 'channel.open'", payload[:4])
+        self.channels[number] = Channel(self, number)
+        self.out.append(frames.HEAD.pack(frames.METHOD, number, 8) + CHANNEL_OPEN_OK + frames.END)
+        self.written(0)
 
     # The connection itself.
 
     def protocol_header(self, data: bytes) -> int:
         """The first eight bytes; how many were read."""
-        if len(data) < 8 and PROTOCOL.startswith(data):
+        if len(data) < 8:
             return 0
-        if data[:8] == PROTOCOL:
+        if data[:8] in (PROTOCOL, PROTOCOL_0_9):
             self.state = "start"
-            self.send(Connection.Start(0, 9, PROPERTIES, "PLAIN AMQPLAIN", "en_US"))
+            self.send(Connection.Start(0, 9, PROPERTIES, " ".join(MECHANISMS), "en_US"))
             return 8
-        self.state = "closed"
         self.out.append(PROTOCOL)
-        self.written(0)
-        return 0
+        raise Unanswered
 
-    def connection_method(self, method: Any) -> None:
-        if isinstance(method, Connection.Close):
-            self.state = "closed"
-            self.release()
-            self.send(Connection.CloseOk())
-        elif self.state == "start" and isinstance(method, Connection.StartOk):
-            self.start_ok(method)
-        elif self.state == "tune" and isinstance(method, Connection.TuneOk):
-            self.tune_ok(method)
-        elif self.state == "open" and isinstance(method, Connection.Open):
-            self.open(method.virtual_host)
-        elif self.state == "running" and isinstance(method, Connection.UpdateSecret):
-            self.send(Connection.UpdateSecretOk())
-        else:
-            raise AmqpError("CHANNEL_ERROR", f"unexpected method in connection state {self.state}")
+    def connection_method(self, payload: bytes) -> None:
+        method = read_method(payload)
+        steps: dict[str, tuple[type, Callable[[Any], None]]] = {
+            "start": (Connection.StartOk, self.start_ok),
+            "tune": (Connection.TuneOk, self.tune_ok),
+            "open": (Connection.Open, self.open),
+            "running": (Connection.UpdateSecret, self.update_secret),
+        }
+        expected, step = steps[self.state]
+        try:
+            if isinstance(method, expected):
+                step(method)
+            elif self.state == "running" and isinstance(method, Connection.Close):
+                self.state = "closed"
+                self.release()
+                self.send(Connection.CloseOk())
+            elif self.state in ("start", "tune"):
+                raise Unanswered
+            else:
+                state = "opening" if self.state == "open" else self.state
+                raise AmqpError("CHANNEL_ERROR", f"unexpected method in connection state {state}")
+        except AmqpError as error:
+            error.method = payload[:4] if error.method is None else error.method
+            raise
 
     def start_ok(self, method: Any) -> None:
-        self.client = (method.client_properties or {}).get("capabilities") or {}
+        capabilities = (method.client_properties or {}).get("capabilities")
+        self.client = capabilities if isinstance(capabilities, dict) else {}
         user, password = credentials(method.mechanism, method.response)
         if (user, password) != (self.user, self.password):
-            text = f"Login was refused using authentication mechanism {method.mechanism}. For details see the broker logfile."
-            error = AmqpError("ACCESS_REFUSED", text)
-            if not self.wants("authentication_failure_close"):
-                self.state = "closed"
-                return
-            raise error
+            if method.mechanism not in MECHANISMS or not self.wants("authentication_failure_close"):
+                raise Unanswered
+            text = f"Login was refused using authentication mechanism {method.mechanism}. "
+            raise AmqpError("ACCESS_REFUSED", f"{text}For details see the broker logfile.", NOTHING)
         self.state = "tune"
         self.send(Connection.Tune(self.limits.channels, self.limits.frame_max, self.limits.heartbeat))
 
     def tune_ok(self, method: Any) -> None:
-        for name, asked, allowed, least in (
-            ("frame_max", method.frame_max, self.limits.frame_max, 4096),
-            ("channel_max", method.channel_max, self.limits.channels, 0),
+        """What the client chose has to be within what was offered; RabbitMQ ends the connection without a word too."""
+        for asked, offered, least in (
+            (method.frame_max, self.limits.frame_max, 4096),
+            (method.channel_max, self.limits.channels, 0),
         ):
-            if asked > allowed or (asked == 0 and allowed != 0):
-                what = "no limit" if asked == 0 else asked
-                raise AmqpError(
-                    "NOT_ALLOWED", f"negotiated {name} = {what} is higher than the maximum allowed value ({allowed})"
-                )
-            if 0 < asked < least:
-                raise AmqpError(
-                    "NOT_ALLOWED", f"negotiated {name} = {asked} is lower than the minimum allowed value ({least})"
-                )
+            if asked == 0 or asked > offered or asked < least:
+                raise Unanswered
         self.frame_max, self.channel_max, self.heartbeat = method.frame_max, method.channel_max, method.heartbeat
         self.state = "open"
 
-    def open(self, name: str) -> None:
+    def open(self, method: Any) -> None:
+        name = method.virtual_host
         if (vhost := self.broker.vhosts.get(name)) is None:
             raise AmqpError("NOT_ALLOWED", f"vhost {name} not found")
         self.vhost = vhost
         self.state = "running"
         self.send(Connection.OpenOk())
 
+    def update_secret(self, method: Any) -> None:
+        self.send(Connection.UpdateSecretOk())
+
     def while_closing(self, number: int, payload: bytes) -> None:
         """The client was told that the connection is closed; until it agrees nothing else counts."""
         if number == 0 and payload[:4] == b"\x00\x0a\x00\x33":
-            self.state = "closed"
-            self.wake(self)
+            self.end()
         elif number == 0 and payload[:4] == b"\x00\x0a\x00\x32":
             self.send(Connection.CloseOk())
 
@@ -343,10 +378,16 @@ class Session:
         """Closes the connection with a reason; what it held is free at once."""
         if self.state in ("closing", "closed"):
             return
-        class_id, method_id = struct.unpack(">HH", getattr(error, "method", b"\0\0\0\0"))
+        class_id, method_id = struct.unpack(">HH", error.method or NOTHING)
         self.state = "closing"
         self.release()
         self.send(Connection.Close(error.code, error.text, class_id, method_id))
+
+    def end(self) -> None:
+        """Nothing more is to be said."""
+        self.state = "closed"
+        self.release()
+        self.written(0)
 
     def lost(self) -> None:
         """The socket is gone."""
@@ -364,36 +405,20 @@ class Session:
             for queue in [queue for queue in self.vhost.queues.values() if queue.owner is self]:
                 self.vhost.delete_queue(queue)
 
-    # Limits.
-
-    def refuse_size(self, channel: Channel, size: int) -> None:
-        limit = self.limits.message_size
-        raise AmqpError("PRECONDITION_FAILED", f"message size {size} is larger than configured max size {limit}")
-
-    def refuse_frame_size(self, kind: int, size: int) -> None:
-        limit = self.frame_max - 8
-        raise AmqpError("FRAME_ERROR", f"type {kind}, first 16 octets = <<>>: {{frame_too_large,{size},{limit}}}")
-
-    def bad_end(self, kind: int, octets: bytes) -> str:
-        return f"type {kind}, first 16 octets = {erlang(octets[:16])}: {{invalid_frame_end_marker,{octets[-1]}}}"
-
-
-def erlang(data: bytes) -> str:
-    """Bytes as Erlang prints them."""
-    return f"<<{','.join(map(str, data))}>>"
-
 
 def read_method(payload: bytes) -> Any:
-    """A method that pamqp knows."""
-    index = int.from_bytes(payload[:4], "big")
-    if index not in commands.INDEX_MAPPING:
-        raise AmqpError("COMMAND_INVALID", f"unknown method {index >> 16}.{index & 0xFFFF}")
-    method = commands.INDEX_MAPPING[index]()
+    """A method that pamqp knows; RabbitMQ ends the connection without a word where it knows none."""
+    method = commands.INDEX_MAPPING.get(int.from_bytes(payload[:4], "big"))
+    if method is None:
+        raise Unanswered
+    read = method()
     try:
-        method.unmarshal(payload[4:])
+        read.unmarshal(payload[4:])
+    except UnicodeDecodeError as error:
+        raise AmqpError("FRAME_ERROR", "Malformed UTF-8 in shortstr", NOTHING) from error
     except (struct.error, ValueError, IndexError, TypeError, UnmarshalingException) as error:
-        raise AmqpError("SYNTAX_ERROR", f"cannot read {method.name}: {error}") from error
-    return method
+        raise frames.cannot_decode(payload) from error
+    return read
 
 
 def credentials(mechanism: str, response: str | bytes) -> tuple[str, str]:

@@ -9,20 +9,25 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from mqlab import broker
-from mqlab.broker import docker, local
+from mqlab.broker import docker, embedded, local
 from mqlab.broker.explain import explain
 from mqlab.broker.node import Node
 
 Start = Callable[..., broker.Broker]
+RUNNING = {"local": local.running, "docker": docker.running, "embedded": embedded.running}
 Connect = Callable[[broker.Broker], pika.BlockingConnection]
 
 
 def need(kind: str) -> None:
     """Skip a test whose broker is not asked for or not there; in CI what is not there fails."""
     asked = os.environ.get("MQLAB_BROKER", "auto")
-    if asked in ("local", "docker") and asked != kind:
+    if asked in RUNNING and asked != kind:
         pytest.skip(f"MQLAB_BROKER={asked} asks for that broker alone")
-    trouble = docker.problem() if kind == "docker" else None if local.find() else "rabbitmq-server is not installed"
+    trouble = None
+    if kind == "docker":
+        trouble = docker.problem()
+    elif kind == "local" and not local.find():
+        trouble = "rabbitmq-server is not installed"
     if trouble and os.environ.get("MQLAB_REQUIRE"):
         pytest.fail(f"{trouble}, and MQLAB_REQUIRE is set")
     if trouble:
@@ -31,7 +36,7 @@ def need(kind: str) -> None:
 
 def node_of(kind: str) -> Node:
     """Return the node that runs."""
-    node = docker.running() if kind == "docker" else local.running()
+    node = RUNNING[kind]()
     assert node
     return node
 

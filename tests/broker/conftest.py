@@ -1,4 +1,4 @@
-"""Real brokers for the tests: a private node of the installed RabbitMQ, and RabbitMQ in Docker."""
+"""Real brokers for the tests: the installed RabbitMQ as a private node, RabbitMQ in Docker, the course's small one."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import pytest
 from brokers import Connect, need, node_of
 
 from mqlab import broker
-from mqlab.broker import local, space, watch
+from mqlab.broker import embedded, local, space, watch
 from mqlab.broker.node import Node
 
 
@@ -23,10 +23,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place
         broker.release()
         local.stop()
+        embedded.stop()
     watch.off()
 
 
-@pytest.fixture(params=["local", "docker"])
+@pytest.fixture(params=["local", "docker", "embedded"])
 def kind(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each kind of broker in turn; `broker.start()` gives it."""
     need(request.param)

@@ -112,7 +112,7 @@ def test_from_first_start_to_release(compose: Path, monkeypatch: pytest.MonkeyPa
     other.wait(10)
     assert broker.release() == ["Stopped RabbitMQ in Docker."]
     assert not containers() and containers("exited")
-    assert broker.stop() == ["No RabbitMQ of this course was running."]
+    assert broker.stop() == ["No broker of this course was running."]
 
 
 def test_started_by_hand_it_is_not_stopped_by_a_session(compose: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,4 +169,4 @@ def test_an_engine_that_does_not_answer(course: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     with pytest.raises(Unavailable, match="its engine does not answer"):
         docker.start(print)
-    assert broker.stop() == ["No RabbitMQ of this course was running."]
+    assert broker.stop() == ["No broker of this course was running."]

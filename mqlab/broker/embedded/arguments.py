@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mqlab.broker.embedded import properties
 from mqlab.broker.embedded.errors import AmqpError
 from mqlab.broker.embedded.properties import TEN_YEARS
 from mqlab.broker.embedded.routing import TYPES, Exchange
@@ -14,8 +13,26 @@ from mqlab.broker.embedded.routing import TYPES, Exchange
 if TYPE_CHECKING:
     from mqlab.broker.embedded.queues import Queue
 
-Arguments = dict[str, Any]
-Check = Callable[[Any, Arguments], str | None]  # what is wrong with a value, in Erlang's notation
+
+class Arguments(dict[str, Any]):
+    """The arguments of a declaration, decoded; `types` are the types they had on the wire, as RabbitMQ calls them."""
+
+    def __init__(self, values: dict[str, Any] | None = None, types: dict[str, str] | None = None) -> None:
+        super().__init__(values or {})
+        self.types = types or {}
+
+    @classmethod
+    def read(cls, values: dict[str, Any] | None, table: bytes) -> Arguments:
+        """From decoded values, and the table they came in without its length."""
+        names = properties.TYPES
+        types = {name.decode(errors="replace"): names[value[0]] for name, value in properties.entries(table)}
+        return cls(values, types)
+
+    def type(self, name: str) -> str:
+        return self.types.get(name, "longstr")
+
+
+Check = Callable[[Arguments, str], str | None]  # what is wrong with the argument of this name, in Erlang's notation
 
 
 def refuse(explanation: str) -> None:
@@ -32,64 +49,56 @@ def refuse_default(exchange: str) -> None:
         raise AmqpError("ACCESS_REFUSED", "operation not permitted on the default exchange")
 
 
-def type_of(value: Any) -> str:
-    """The name of a value's AMQP type in RabbitMQ's answers."""
-    names = {
-        bool: "bool",
-        int: "signedint",
-        str: "longstr",
-        bytes: "longstr",
-        bytearray: "binary",
-        float: "double",
-        decimal.Decimal: "decimal",
-        datetime.datetime: "timestamp",
-        dict: "table",
-        list: "array",
-        type(None): "void",
-    }
-    return names[type(value)]
+# Equivalence of what is there with what is declared again.
 
 
 def described(value: Any) -> str:
-    """A value as RabbitMQ writes it in an inequivalence."""
+    """A value as RabbitMQ writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
-# Equivalence of what is there with what is declared again.
-
-
-def check_same(called: str, name: str, there: Any, asked: Any) -> None:
-    """A field or argument of a redeclaration has to be what it was."""
-    if type(there) is type(asked) and there == asked:
-        return
-    if there is None or asked is None:
-        received, current = (typed(value) for value in (asked, there))
-    else:
-        received, current = (f"'{described(value)}'" for value in (asked, there))
+def differ(called: str, name: str, received: str, current: str) -> None:
     refuse(f"inequivalent arg '{name}' for {called}: received {received} but current is {current}")
 
 
-def typed(value: Any) -> str:
-    return "none" if value is None else f"the value '{described(value)}' of type '{type_of(value)}'"
+def check_same(called: str, name: str, there: Any, asked: Any) -> None:
+    """A property of a redeclaration has to be what it was."""
+    if there != asked:
+        differ(called, name, f"'{described(asked)}'", f"'{described(there)}'")
+
+
+def check_same_argument(called: str, name: str, there: Arguments, asked: Arguments) -> None:
+    """An argument of a redeclaration has to be what it was, and of the same kind."""
+    if name in there and name in asked:
+        if type(there[name]) is not type(asked[name]) or there[name] != asked[name]:
+            differ(called, name, f"'{described(asked[name])}'", f"'{described(there[name])}'")
+    elif name in there or name in asked:
+        differ(called, name, typed(asked, name), typed(there, name))
+
+
+def typed(args: Arguments, name: str) -> str:
+    return f"the value '{described(args[name])}' of type '{args.type(name)}'" if name in args else "none"
+
+
+# Exchanges.
 
 
 def check_exchange_type(kind: str) -> None:
-    if kind in TYPES:
-        return
-    if kind.startswith("x-"):
+    if kind in ("x-local-random", "x-modulus-hash"):
         raise AmqpError(
             "NOT_IMPLEMENTED",
             f"exchange type '{kind}': this small broker has direct, fanout, topic and headers; for others use RabbitMQ",
         )
-    refuse(f"unknown exchange type '{kind}'")
+    if kind not in TYPES:
+        refuse(f"unknown exchange type '{kind}'")
 
 
-def check_alternate(called: str, args: Arguments) -> None:
-    name = args.get("alternate-exchange")
-    if name is not None and not isinstance(name, str):
-        refuse(f"invalid type '{type_of(name)}' for arg 'alternate-exchange' in {called}")
+def check_string(called: str, name: str, args: Arguments) -> None:
+    """An argument that names an exchange has to be a string."""
+    if name in args and args.type(name) != "longstr":
+        refuse(f"invalid type '{args.type(name)}' for arg '{name}' in {called}")
 
 
 def check_same_exchange(
@@ -99,115 +108,7 @@ def check_same_exchange(
     check_same(called, "durable", there.durable, durable)
     check_same(called, "auto_delete", there.auto_delete, auto_delete)
     check_same(called, "internal", there.internal, internal)
-    check_same(called, "alternate-exchange", there.arguments.get("alternate-exchange"), args.get("alternate-exchange"))
-
-
-def check_same_queue(called: str, there: Queue, durable: bool, auto_delete: bool, args: Arguments) -> None:
-    check_same(called, "durable", there.durable, durable)
-    check_same(called, "auto_delete", there.auto_delete, auto_delete)
-    for name in EQUIVALENT:
-        check_same(called, name, there.arguments.get(name), args.get(name))
-
-
-# Arguments of queues.
-
-EQUIVALENT = (
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-expires",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-queue-type",
-    "x-single-active-consumer",
-    "x-message-ttl",
-)
-
-
-def integer(value: Any, args: Arguments) -> str | None:
-    if type(value) is int:
-        return None
-    return f'"expected integer, got {type_of(value)}"'
-
-
-def not_negative(value: Any, args: Arguments) -> str | None:
-    return integer(value, args) or (f"{{value_negative,{value}}}" if value < 0 else None)
-
-
-def life(value: Any, args: Arguments) -> str | None:
-    if wrong := not_negative(value, args):
-        return wrong
-    return f"{{value_too_large,{value}}}" if value > TEN_YEARS else None
-
-
-def not_zero_life(value: Any, args: Arguments) -> str | None:
-    return "{value_zero,0}" if type(value) is int and value == 0 else life(value, args)
-
-
-def priority(value: Any, args: Arguments) -> str | None:
-    return not_negative(value, args) or (f"{{max_value_exceeded,{value}}}" if value > 255 else None)
-
-
-def string(value: Any, args: Arguments) -> str | None:
-    return None if isinstance(value, str) else f"{{unacceptable_type,{type_of(value)}}}"
-
-
-def boolean(value: Any, args: Arguments) -> str | None:
-    return None if isinstance(value, bool) else f"{{unacceptable_type,{type_of(value)}}}"
-
-
-def dead_key(value: Any, args: Arguments) -> str | None:
-    return string(value, args) or ("routing_key_but_no_dlx_defined" if "x-dead-letter-exchange" not in args else None)
-
-
-def overflow(value: Any, args: Arguments) -> str | None:
-    known = ("drop-head", "reject-publish", "reject-publish-dlx")
-    return string(value, args) or (None if value in known else "invalid_overflow")
-
-
-CHECKS: dict[str, Check] = {
-    "x-expires": not_zero_life,
-    "x-message-ttl": life,
-    "x-dead-letter-exchange": string,
-    "x-dead-letter-routing-key": dead_key,
-    "x-max-length": not_negative,
-    "x-max-length-bytes": not_negative,
-    "x-max-priority": priority,
-    "x-overflow": overflow,
-    "x-single-active-consumer": boolean,
-}
-
-
-def check_server_named(args: Arguments) -> None:
-    if args["x-queue-type"] != "classic":
-        refuse(f"Cannot declare a server-named queue for type {args['x-queue-type']}")
-
-
-def check_queue(called: str, durable: bool, exclusive: bool, auto_delete: bool, args: Arguments) -> None:
-    """May a new queue of this kind be made?"""
-    check_queue_type(called, args["x-queue-type"])
-    for name, check in CHECKS.items():
-        if name in args and (wrong := check(args[name], args)):
-            refuse(f"invalid arg '{name}' for {called}: {wrong}")
-    if not durable and not exclusive:
-        raise AmqpError(
-            "INTERNAL_ERROR",
-            "Feature `transient_nonexcl_queues` is deprecated.\nIts use is not permitted per the configuration "
-            "(overriding the default, which is permitted):\n"
-            '    "deprecated_features.permit.transient_nonexcl_queues = false"\n'
-            "Its use will not be permitted by default",
-        )
-
-
-def check_queue_type(called: str, kind: Any) -> None:
-    if kind == "stream":
-        raise AmqpError(
-            "NOT_IMPLEMENTED",
-            "x-queue-type stream: this small broker has no streams; use a classic or quorum queue here, or RabbitMQ",
-        )
-    if kind not in ("classic", "quorum"):
-        refuse(f"invalid arg 'x-queue-type' for {called}: invalid_queue_type")
+    check_same_argument(called, "alternate-exchange", there.arguments, args)
 
 
 def check_binding(kind: str, key: str, args: Arguments) -> None:
@@ -216,15 +117,207 @@ def check_binding(kind: str, key: str, args: Arguments) -> None:
         refuse(f"Topic binding key '{key}' uses {many} '#' wildcards, at most 2 are allowed")
     if kind == "headers" and "x-match" in args:
         match = args["x-match"]
-        if not isinstance(match, str):
-            refuse(f"Invalid x-match field type {type_of(match)} (value {described(match)}); expected longstr")
+        if args.type("x-match") != "longstr":
+            refuse(f"Invalid x-match field type {args.type('x-match')} (value {described(match)}); expected longstr")
         if match not in ("all", "any", "all-with-x", "any-with-x"):
             refuse(
                 f'Invalid x-match field value <<"{match}">>; expected all, any, all-with-x, or any-with-x',
             )
 
 
-def check_consumer(called: str, args: Arguments) -> None:
-    """May a consumer have these arguments?"""
-    if "x-priority" in args and (wrong := integer(args["x-priority"], args)):
-        refuse(f"invalid arg 'x-priority' for {called}: {wrong}")
+# Arguments of queues.
+
+
+def integer(args: Arguments, name: str) -> str | None:
+    return None if type(args[name]) is int else f'"expected integer, got {args.type(name)}"'
+
+
+def not_negative(args: Arguments, name: str) -> str | None:
+    return integer(args, name) or (f"{{value_negative,{args[name]}}}" if args[name] < 0 else None)
+
+
+def not_zero(args: Arguments, name: str) -> str | None:
+    return not_negative(args, name) or ("{value_zero,0}" if args[name] == 0 else None)
+
+
+def life(args: Arguments, name: str) -> str | None:
+    return not_negative(args, name) or (f"{{value_too_large,{args[name]}}}" if args[name] > TEN_YEARS else None)
+
+
+def life_above_zero(args: Arguments, name: str) -> str | None:
+    return "{value_zero,0}" if args[name] == 0 and type(args[name]) is int else life(args, name)
+
+
+def priority(args: Arguments, name: str) -> str | None:
+    return not_negative(args, name) or (f"{{max_value_exceeded,{args[name]}}}" if args[name] > 255 else None)
+
+
+def of_type(kind: str) -> Check:
+    def check(args: Arguments, name: str) -> str | None:
+        return None if args.type(name) == kind else f"{{unacceptable_type,{args.type(name)}}}"
+
+    return check
+
+
+def one_of(wrong: str, *values: str) -> Check:
+    """A string out of these."""
+
+    def check(args: Arguments, name: str) -> str | None:
+        return of_type("longstr")(args, name) or (None if args[name] in values else wrong)
+
+    return check
+
+
+def dead_key(args: Arguments, name: str) -> str | None:
+    without = "routing_key_but_no_dlx_defined" if "x-dead-letter-exchange" not in args else None
+    return of_type("longstr")(args, name) or without
+
+
+def version(args: Arguments, name: str) -> str | None:
+    return not_negative(args, name) or (f"\"unsupported queue version '{args[name]}'\"" if args[name] != 2 else None)
+
+
+def queue_type(args: Arguments, name: str) -> str | None:
+    if args.type(name) != "longstr":
+        return f"{{unacceptable_type,{args.type(name)}}}"
+    known = args[name] in ("classic", "quorum", "stream")
+    return None if known else f"\"unsupported queue type '{args[name]}'\""
+
+
+COMMON: dict[str, Check | None] = {
+    "x-queue-type": queue_type,
+    "x-expires": life_above_zero,
+    "x-message-ttl": life,
+    "x-dead-letter-exchange": None,
+    "x-dead-letter-routing-key": dead_key,
+    "x-max-length": not_negative,
+    "x-max-length-bytes": not_negative,
+    "x-overflow": one_of("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx"),
+    "x-single-active-consumer": of_type("bool"),
+    "x-queue-leader-locator": one_of("invalid_queue_locator_arg", "client-local", "balanced"),
+}
+CLASSIC: dict[str, Check | None] = {
+    "x-max-priority": priority,
+    "x-queue-version": version,
+    "x-queue-mode": None,
+    "x-queue-master-locator": None,
+}
+QUORUM: dict[str, Check | None] = {
+    "x-dead-letter-strategy": one_of("invalid_dlx_strategy", "at-most-once", "at-least-once"),
+    "x-max-in-memory-length": not_negative,
+    "x-max-in-memory-bytes": not_negative,
+    "x-quorum-initial-group-size": not_zero,
+    "x-delivery-limit": None,
+    "x-consumer-timeout": not_negative,
+    "x-consumer-disconnected-timeout": not_negative,
+    "x-delayed-retry-type": None,
+    "x-delayed-retry-min": None,
+    "x-delayed-retry-max": None,
+}
+STREAM = ("x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes", "x-initial-cluster-size")
+KNOWN = {"classic": {**COMMON, **CLASSIC}, "quorum": {**COMMON, **QUORUM}}
+EVERY = {*COMMON, *CLASSIC, *QUORUM, *STREAM}
+# In the order in which RabbitMQ looks for differences.
+EQUIVALENT = (
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-delivery-limit",
+    "x-dead-letter-strategy",
+    "x-quorum-initial-group-size",
+)
+# What RabbitMQ does with these, this broker does not; and what to do instead.
+NOT_HERE = {
+    "x-delayed-retry-type": "dead-letter into a queue with x-message-ttl instead, or use RabbitMQ",
+    "x-delayed-retry-min": "dead-letter into a queue with x-message-ttl instead, or use RabbitMQ",
+    "x-delayed-retry-max": "dead-letter into a queue with x-message-ttl instead, or use RabbitMQ",
+    "x-consumer-timeout": "close the channel of a consumer that hangs, or use RabbitMQ",
+    "x-consumer-disconnected-timeout": "it is for queues on more than one node: use RabbitMQ",
+}
+
+
+def with_type(args: Arguments) -> Arguments:
+    """The arguments with the queue's type among them: classic where none is asked for."""
+    if args.get("x-queue-type") not in (None, "", "undefined"):
+        return args
+    return Arguments({**args, "x-queue-type": "classic"}, {**args.types, "x-queue-type": "longstr"})
+
+
+def check_server_named(args: Arguments) -> None:
+    if args["x-queue-type"] in ("quorum", "stream"):
+        refuse(f"Cannot declare a server-named queue for type rabbit_{args['x-queue-type']}_queue")
+
+
+def check_same_queue(called: str, there: Queue, durable: bool, auto_delete: bool, args: Arguments) -> None:
+    check_same(called, "durable", there.durable, durable)
+    check_same(called, "auto_delete", there.auto_delete, auto_delete)
+    for name in EQUIVALENT:
+        check_same_argument(called, name, there.arguments, args)
+
+
+def check_queue(called: str, durable: bool, exclusive: bool, auto_delete: bool, args: Arguments) -> None:
+    """May a new queue of this kind be made?"""
+    check_string(called.replace("for ", "in "), "x-dead-letter-exchange", args)
+    check_arguments(called, {"x-queue-type": queue_type}, args)
+    kind = args["x-queue-type"]
+    if kind == "stream":
+        raise AmqpError(
+            "NOT_IMPLEMENTED",
+            "x-queue-type stream: this small broker has no streams; use a classic or quorum queue here, or RabbitMQ",
+        )
+    check_arguments(called, KNOWN[kind], args)
+    for name in args:
+        if name in EVERY and name not in KNOWN[kind]:
+            refuse(f"invalid arg '{name}' for {called} of queue type rabbit_{kind}_queue")
+    check_not_here(args)
+    if not durable and not exclusive:
+        raise AmqpError("INTERNAL_ERROR", TRANSIENT)
+    if kind == "quorum" and auto_delete:
+        refuse(f"invalid property 'auto-delete' for {called}")
+    if kind == "quorum" and exclusive:
+        refuse(f"invalid property 'exclusive-owner' for {called}")
+
+
+TRANSIENT = (
+    "Feature `transient_nonexcl_queues` is deprecated.\nIts use is not permitted per the configuration "
+    "(overriding the default, which is permitted):\n"
+    '    "deprecated_features.permit.transient_nonexcl_queues = false"\n'
+    "Its use will not be permitted by default"
+)
+MASTER_LOCATOR = (
+    "Feature `queue_master_locator` is deprecated.\nBy default, this feature is not permitted anymore.\n"
+    "The feature will be removed from a future major RabbitMQ version, regardless of the configuration; "
+    "actual version to be determined.\nTo continue using this feature"
+)
+
+
+def check_not_here(args: Arguments) -> None:
+    if "x-queue-master-locator" in args:
+        raise AmqpError("INTERNAL_ERROR", MASTER_LOCATOR)
+    for name in args:
+        if name in NOT_HERE:
+            raise AmqpError("NOT_IMPLEMENTED", f"argument {name}: this small broker does not know it; {NOT_HERE[name]}")
+
+
+def check_arguments(called: str, checks: dict[str, Check | None], args: Arguments) -> None:
+    for name, check in checks.items():
+        if name in args and check is not None and (wrong := check(args, name)):
+            refuse(f"invalid arg '{name}' for {called}: {wrong}")
+
+
+def check_consumer(called: str, kind: str, args: Arguments) -> None:
+    """May a consumer of a queue of this type have these arguments?"""
+    check_arguments(called, {"x-priority": integer}, args)
+    for name in args:
+        if name == "x-stream-offset" or (name == "x-consumer-timeout" and kind == "classic"):
+            refuse(f"invalid arg '{name}' for {called} of queue type rabbit_{kind}_queue")
+        if name == "x-consumer-timeout":
+            raise AmqpError("NOT_IMPLEMENTED", f"argument {name}: this small broker does not know it; {NOT_HERE[name]}")

@@ -9,8 +9,8 @@ from pamqp import commands
 
 from mqlab.broker.embedded import arguments, frames
 from mqlab.broker.embedded.errors import AmqpError
-from mqlab.broker.embedded.model import REPLY_TO, generated, short
-from mqlab.broker.embedded.properties import Facts, facts, join, split
+from mqlab.broker.embedded.model import REPLY_TO, generated
+from mqlab.broker.embedded.properties import Facts, facts, join, short, split
 from mqlab.broker.embedded.queues import Entry, Message, Queue
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Consumer:
         self.no_ack = no_ack
         self.exclusive = exclusive
         self.priority = priority
-        self.prefetch = 0 if no_ack else channel.prefetch
+        self.prefetch = 0 if no_ack else channel.prefetch or queue.most_unacked
         self.unacked = 0
         name = tag.encode(errors="surrogateescape")
         self.prefix = frames.DELIVER + bytes((len(name),)) + name
@@ -255,15 +255,15 @@ class Channel:
     # Acknowledgements.
 
     def basic_ack(self, tag: int, multiple: bool) -> None:
-        self.settle(tag, multiple, Queue.ack)
+        self.settle(tag, multiple, "ack")
 
     def basic_nack(self, method: Any) -> None:
-        self.settle(method.delivery_tag, method.multiple, Queue.requeue if method.requeue else Queue.reject)
+        self.settle(method.delivery_tag, method.multiple, "requeue" if method.requeue else "reject")
 
     def basic_reject(self, method: Any) -> None:
-        self.settle(method.delivery_tag, False, Queue.requeue if method.requeue else Queue.reject)
+        self.settle(method.delivery_tag, False, "give_back" if method.requeue else "reject")
 
-    def settle(self, tag: int, multiple: bool, how: Callable[[Queue, Iterable[Entry]], None]) -> None:
+    def settle(self, tag: int, multiple: bool, how: str) -> None:
         """Takes deliveries off the list of unacknowledged ones: this one, or all up to it (all there are: tag 0)."""
         if multiple and tag == 0:
             tags = list(self.unacked)
@@ -292,7 +292,7 @@ class Channel:
         if not method.requeue:
             raise AmqpError("NOT_IMPLEMENTED", "requeue=false")
         unacked, self.unacked = self.unacked, {}
-        settle_all(unacked.values(), Queue.requeue)
+        settle_all(unacked.values(), "requeue")
 
     # Consuming.
 
@@ -306,11 +306,10 @@ class Channel:
 
     def basic_get(self, method: Any) -> None:
         queue = self.vhost.queue(self.shortcut(method.queue), self.session)
-        if queue.single_active:
-            called = self.vhost.called("queue", queue.name)
-            raise AmqpError(
-                "RESOURCE_LOCKED", f"cannot obtain access to {called}. basic.get operations are not supported"
-            )
+        if queue.single_active and queue.type == "quorum":
+            called = f"cannot obtain access to locked {self.vhost.called('queue', queue.name)}"
+            why = 'basic.get operations are not supported by <<"quorum">> queues with single active consumer'
+            raise AmqpError("RESOURCE_LOCKED", f"{called}. {why}")
         entry = queue.get()
         if entry is None:
             self.send(Basic.GetEmpty())
@@ -334,9 +333,11 @@ class Channel:
             return self.consume_replies(method)
         queue = self.vhost.queue(self.shortcut(method.queue), self.session)
         called = self.vhost.called("queue", queue.name)
-        args = method.arguments or {}
-        arguments.check_consumer(called, args)
-        if any(other.exclusive for other in queue.consumers) or (method.exclusive and queue.consumers):
+        args = method.arguments
+        arguments.check_consumer(called, queue.type, args)
+        if any(other.exclusive for other in queue.consumers) or (
+            method.exclusive and (queue.consumers or queue.single_active)
+        ):
             raise AmqpError("ACCESS_REFUSED", f"{called} in exclusive use")
         tag = tag or generated("amq.ctag")
         consumer = Consumer(self, queue, tag, method.no_ack, method.exclusive, args.get("x-priority", 0))
@@ -375,7 +376,7 @@ class Channel:
     # Exchanges.
 
     def exchange_declare(self, method: Any) -> None:
-        name, args = stripped(method.exchange), method.arguments or {}
+        name, args = stripped(method.exchange), method.arguments
         if method.passive:
             arguments.refuse_default(name)
             self.vhost.exchange(name)
@@ -389,19 +390,22 @@ class Channel:
         self.answer(method, commands.Exchange.DeleteOk)
 
     def exchange_bind(self, method: Any) -> None:
-        self.bind_exchanges(method, self.vhost.bind)
+        self.bind_exchanges(method, add=True)
         self.answer(method, commands.Exchange.BindOk)
 
     def exchange_unbind(self, method: Any) -> None:
-        self.bind_exchanges(method, self.vhost.unbind)
+        self.bind_exchanges(method, add=False)
         self.answer(method, commands.Exchange.UnbindOk)
 
-    def bind_exchanges(self, method: Any, action: Callable[..., None]) -> None:
+    def bind_exchanges(self, method: Any, add: bool) -> None:
         source, destination = stripped(method.source), stripped(method.destination)
         arguments.refuse_default(destination)
         arguments.refuse_default(source)
-        self.vhost.exchange(source)
-        action(source, self.vhost.exchange(destination), method.routing_key, method.arguments or {})
+        if add:
+            self.vhost.exchange(source)
+            self.vhost.bind(source, self.vhost.exchange(destination), method.routing_key, method.arguments)
+        elif there := self.vhost.exchanges.get(destination):
+            self.vhost.unbind(source, there, method.routing_key, method.arguments)
 
     # Queues.
 
@@ -419,35 +423,38 @@ class Channel:
             queue = self.vhost.queue(name, self.session)
         else:
             flags = method.durable, method.exclusive, method.auto_delete
-            queue = self.vhost.declare_queue(name, *flags, method.arguments or {}, self.session)
+            queue = self.vhost.declare_queue(name, *flags, method.arguments, self.session)
         self.last_queue = queue.name
         if not method.nowait:
             queue.expire()
             self.send(commands.Queue.DeclareOk(queue.name, len(queue.ready), len(queue.consumers)))
 
     def declare_replies(self, method: Any, name: str) -> None:
-        if name not in self.vhost.replies:
+        if name not in (REPLY_TO, *self.vhost.replies):
             raise AmqpError("NOT_FOUND", f"no {self.vhost.called('queue', name)}")
         self.last_queue = name
         if not method.nowait:
             self.send(commands.Queue.DeclareOk(name, 0, 1))
 
     def queue_bind(self, method: Any) -> None:
-        self.bind_queue(method, self.vhost.bind)
+        self.bind_queue(method, add=True)
         self.answer(method, commands.Queue.BindOk)
 
     def queue_unbind(self, method: Any) -> None:
-        self.bind_queue(method, self.vhost.unbind)
+        self.bind_queue(method, add=False)
         self.send(commands.Queue.UnbindOk())
 
-    def bind_queue(self, method: Any, action: Callable[..., None]) -> None:
+    def bind_queue(self, method: Any, add: bool) -> None:
         key = self.shortcut("") if not method.queue and not method.routing_key else method.routing_key
         name, source = stripped(self.shortcut(method.queue)), stripped(method.exchange)
-        if name.startswith(REPLY_TO):
+        if name.startswith(f"{REPLY_TO}."):
             raise AmqpError("ACCESS_REFUSED", "cannot bind or unbind to a volatile (direct reply-to) queue")
         arguments.refuse_default(source)
-        self.vhost.exchange(source)
-        action(source, self.vhost.queue(name, self.session), key, method.arguments or {})
+        if add:
+            self.vhost.exchange(source)
+            self.vhost.bind(source, self.vhost.queue(name, self.session), key, method.arguments)
+        elif there := self.vhost.queues.get(name):
+            self.vhost.unbind(source, there, key, method.arguments)
 
     def queue_purge(self, method: Any) -> None:
         purged = self.vhost.queue(self.shortcut(method.queue), self.session).purge()
@@ -455,17 +462,19 @@ class Channel:
 
     def queue_delete(self, method: Any) -> None:
         name = stripped(self.shortcut(method.queue))
-        deleted = 0
-        if (queue := self.vhost.queues.get(name)) is not None:
-            self.vhost.check_exclusive(queue, self.session)
-            called = self.vhost.called("queue", name)
-            if method.if_unused and queue.consumers:
-                raise AmqpError("PRECONDITION_FAILED", f"{called} in use")
-            queue.expire()
-            if method.if_empty and queue.ready:
-                raise AmqpError("PRECONDITION_FAILED", f"{called} not empty")
-            deleted = self.vhost.delete_queue(queue)
-        self.answer(method, commands.Queue.DeleteOk, deleted)
+        queue = self.vhost.queues.get(name)
+        if queue is None:
+            self.answer(method, commands.Queue.DeleteOk, 0)
+            return
+        self.vhost.check_exclusive(queue, self.session)
+        called = self.vhost.called("queue", name)
+        if method.if_unused and queue.consumers:
+            raise AmqpError("PRECONDITION_FAILED", f"{called} in use")
+        queue.expire()
+        if method.if_empty and queue.ready:
+            raise AmqpError("PRECONDITION_FAILED", f"{called} not empty")
+        self.answer(method, commands.Queue.DeleteOk, len(queue.ready))
+        self.vhost.delete_queue(queue)
 
     def answer(self, method: Any, answer: Callable[..., Any], *values: Any) -> None:
         if not method.nowait:
@@ -519,15 +528,13 @@ class Channel:
             consumer.queue.unsubscribe(consumer)
         held = dict(sorted([*self.unacked.items(), *self.settled]))
         self.unacked, self.settled, self.transaction = {}, [], None
-        settle_all(held.values(), Queue.requeue)
+        settle_all(held.values(), "give_back")
         self.publish = self.raw = None
         self.parts = []
 
 
-def settle_all(
-    deliveries: Iterable[tuple[Queue, Entry, Consumer | None]], how: Callable[[Queue, Iterable[Entry]], None]
-) -> bool:
-    """Acknowledges, refuses or gives back deliveries, queue by queue; then their consumers may have more."""
+def settle_all(deliveries: Iterable[tuple[Queue, Entry, Consumer | None]], how: str) -> bool:
+    """Settles deliveries by a method of their queues (ack, reject, requeue, give_back); consumers may go on."""
     by_queue: dict[Queue, list[Entry]] = {}
     for queue, entry, consumer in deliveries:
         by_queue.setdefault(queue, []).append(entry)
@@ -535,9 +542,9 @@ def settle_all(
             consumer.unacked -= 1
     for queue, entries in by_queue.items():
         if queue.deleted:
-            Queue.ack(queue, entries)
+            queue.ack(entries)
         else:
-            how(queue, entries)
+            getattr(queue, how)(entries)
             queue.deliver()
     return True
 

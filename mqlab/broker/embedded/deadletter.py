@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pamqp import encode
 
-from mqlab.broker.embedded.properties import LONG, Facts, entries, join, split
+from mqlab.broker.embedded.properties import Facts, entries, headers_of, join, long, split
 
 if TYPE_CHECKING:
     from mqlab.broker.embedded.queues import Message
@@ -49,17 +49,17 @@ def died(message: Message, queue: str, reason: str, now: float, new_key: bool) -
     table = dict(entries(old.headers or b""))
     table |= {name.encode(): b"S" + encode.long_string(value) for name, value in written.items()}
     table[b"x-death"] = death_array(new.deaths)
-    new.headers = b"".join(bytes((len(name),)) + name + value for name, value in sorted(table.items()))
+    new.headers = headers_of(table)
     fields = split(old.raw)
     fields.pop("expiration", None)
-    new.raw = join({**fields, "headers": LONG.pack(len(new.headers)) + new.headers})
+    new.raw = join({**fields, "headers": long(new.headers)})
     return new
 
 
 def death_array(deaths: tuple[Death, ...]) -> bytes:
     """The header x-death as it goes over the wire."""
-    array = b"".join(b"F" + counted(death_table(death)) for death in deaths)
-    return b"A" + counted(array)
+    array = b"".join(b"F" + long(death_table(death)) for death in deaths)
+    return b"A" + long(array)
 
 
 def death_table(death: Death) -> bytes:
@@ -70,15 +70,11 @@ def death_table(death: Death) -> bytes:
         "queue": b"S" + encode.long_string(death.queue),
         "time": b"T" + encode.long_long_int(death.time),
         "exchange": b"S" + encode.long_string(death.exchange),
-        "routing-keys": b"A" + counted(keys),
+        "routing-keys": b"A" + long(keys),
     }
     if death.expiration is not None:
         values = {"original-expiration": b"S" + encode.long_string(death.expiration), **values}
     return b"".join(encode.short_string(name) + value for name, value in values.items())
-
-
-def counted(data: bytes) -> bytes:
-    return LONG.pack(len(data)) + data
 
 
 def is_cycle(queue: str, deaths: tuple[Death, ...]) -> bool:

@@ -44,10 +44,13 @@ class JournalError(Exception):
 class Message(Protocol):
     """What the journal keeps of a message."""
 
-    exchange: bytes
-    routing_key: bytes
     properties: bytes
     body: bytes
+
+    @property
+    def exchange(self) -> bytes: ...
+    @property
+    def routing_key(self) -> bytes: ...
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""The broker without sockets: virtual hosts, their exchanges, queues and bindings, and the way of a message through them."""
+"""The broker without sockets: virtual hosts, their exchanges, queues and bindings, and a message's way through them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from pamqp import decode, encode
 
 from mqlab.broker.embedded import arguments, deadletter
+from mqlab.broker.embedded.arguments import Arguments
 from mqlab.broker.embedded.errors import AmqpError
-from mqlab.broker.embedded.properties import Facts, facts
+from mqlab.broker.embedded.properties import Facts, facts, short
 from mqlab.broker.embedded.queues import Message, Queue
-from mqlab.broker.embedded.routing import TYPES, Binding, Exchange, route
+from mqlab.broker.embedded.quorum import QuorumQueue
+from mqlab.broker.embedded.routing import Binding, Exchange, route
 
 if TYPE_CHECKING:
     from mqlab.broker.embedded.journal import Journal
@@ -31,12 +33,6 @@ PREDECLARED = {
 }
 REPLY_TO = "amq.rabbitmq.reply-to"
 ROUTES = 10_000  # remembered ways of a virtual host, at most
-
-
-def short(text: str) -> bytes:
-    """Text as a short string of the wire."""
-    data = text.encode(errors="surrogateescape")
-    return bytes((len(data),)) + data
 
 
 def generated(prefix: str) -> str:
@@ -111,7 +107,7 @@ class VirtualHost:
         return found
 
     def declare_exchange(
-        self, name: str, kind: str, durable: bool, auto_delete: bool, internal: bool, args: dict[str, Any]
+        self, name: str, kind: str, durable: bool, auto_delete: bool, internal: bool, args: Arguments
     ) -> Exchange:
         arguments.check_exchange_type(kind)
         arguments.refuse_default(name)
@@ -121,11 +117,17 @@ class VirtualHost:
             )
             return found
         arguments.check_name("exchange", name)
-        arguments.check_alternate(self.called("exchange", name), args)
+        arguments.check_string(self.called("exchange", name), "alternate-exchange", args)
         made = self.exchanges[name] = Exchange(name, kind, durable, auto_delete, internal, args)
         self.routes.clear()
         if durable:
-            spec = {"type": kind, "auto_delete": auto_delete, "internal": internal, "arguments": args}
+            spec = {
+                "type": kind,
+                "auto_delete": auto_delete,
+                "internal": internal,
+                "arguments": args,
+                "types": args.types,
+            }
             self.broker.define(self, "exchange", name, spec)
         return made
 
@@ -163,17 +165,18 @@ class VirtualHost:
             return
         raise AmqpError(
             "RESOURCE_LOCKED",
-            f"cannot obtain exclusive access to locked {self.called('queue', queue.name)}. It could be originally declared on "
-            "another connection or the exclusive property value does not match that of the original declaration.",
+            f"cannot obtain exclusive access to locked {self.called('queue', queue.name)}. "
+            "It could be originally declared on another connection "
+            "or the exclusive property value does not match that of the original declaration.",
         )
 
     def declare_queue(
-        self, name: str, durable: bool, exclusive: bool, auto_delete: bool, args: dict[str, Any], connection: Any
+        self, name: str, durable: bool, exclusive: bool, auto_delete: bool, args: Arguments, connection: Any
     ) -> Queue:
         called = self.called("queue", name)
         durable = durable and not exclusive
         owner = connection if exclusive else None
-        args = {"x-queue-type": "classic", **args}
+        args = arguments.with_type(args)
         if not name:
             arguments.check_server_named(args)
             name = generated("amq.gen")
@@ -188,24 +191,23 @@ class VirtualHost:
         self.broker.check_queue_limit(self)
         made = self.make_queue(name, durable, auto_delete, owner, args, self.broker.next_number())
         if durable:
-            spec = {"number": made.number, "auto_delete": auto_delete, "arguments": args}
+            spec = {"number": made.number, "auto_delete": auto_delete, **specified(args)}
             self.broker.define(self, "queue", name, spec)
         return made
 
     def make_queue(
-        self, name: str, durable: bool, auto_delete: bool, owner: Any, args: dict[str, Any], number: int
+        self, name: str, durable: bool, auto_delete: bool, owner: Any, args: Arguments, number: int
     ) -> Queue:
-        queue = self.queues[name] = Queue(self, name, durable, auto_delete, owner, args, number)
+        made = QuorumQueue if args["x-queue-type"] == "quorum" else Queue
+        queue = self.queues[name] = made(self, name, durable, auto_delete, owner, args, number)
         self.routes.clear()
         queue.tick()
         return queue
 
-    def delete_queue(self, queue: Queue) -> int:
-        """Deletes a queue with its messages and bindings; how many waited in it."""
+    def delete_queue(self, queue: Queue) -> None:
+        """Deletes a queue with its messages and bindings, and tells its consumers."""
         if self.queues.get(queue.name) is not queue:
-            return 0
-        queue.expire()
-        waiting = len(queue.ready)
+            return
         queue.deleted = True
         del self.queues[queue.name]
         for entry in queue.ready:
@@ -219,11 +221,10 @@ class VirtualHost:
         consumers, queue.consumers = queue.consumers, []
         for consumer in consumers:
             consumer.cancelled()
-        return waiting
 
     # Bindings.
 
-    def bind(self, source: str, destination: Exchange | Queue, key: str, args: dict[str, Any]) -> None:
+    def bind(self, source: str, destination: Exchange | Queue, key: str, args: Arguments) -> None:
         exchange = self.exchange(source)
         arguments.check_binding(exchange.type, key, args)
         if find_binding(exchange, destination, key, args) is None:
@@ -233,9 +234,10 @@ class VirtualHost:
             if binding.durable:
                 self.broker.define(self, "binding", binding_name(binding), binding_spec(binding))
 
-    def unbind(self, source: str, destination: Exchange | Queue, key: str, args: dict[str, Any]) -> None:
-        exchange = self.exchange(source)
-        if (binding := find_binding(exchange, destination, key, args)) is not None:
+    def unbind(self, source: str, destination: Exchange | Queue, key: str, args: Arguments) -> None:
+        """Takes a binding away; nothing happens where there is none."""
+        exchange = self.exchanges.get(source)
+        if exchange and (binding := find_binding(exchange, destination, key, args)):
             exchange.bindings.remove(binding)
             self.unbound(exchange, [binding])
 
@@ -265,7 +267,12 @@ def short_of(data: bytes) -> bytes:
     return bytes((len(data),)) + data
 
 
-def find_binding(exchange: Exchange, destination: Any, key: str, args: dict[str, Any]) -> Binding | None:
+def specified(args: Arguments) -> dict[str, Any]:
+    """Arguments as the journal keeps them."""
+    return {"arguments": args, "types": args.types}
+
+
+def find_binding(exchange: Exchange, destination: Any, key: str, args: Arguments) -> Binding | None:
     same = (b for b in exchange.bindings if b.destination is destination and b.key == key and b.arguments == args)
     return next(same, None)
 
@@ -387,23 +394,23 @@ class Broker:
                 self.recover_definition(host, kind, name, decode.field_table(spec)[1])
 
     def recover_definition(self, host: VirtualHost, kind: str, name: str, spec: dict[str, Any]) -> None:
+        args = Arguments(spec.get("arguments"), spec.get("types"))
         if kind == "exchange":
             host.exchanges[name] = Exchange(
                 name, spec["type"], True, spec["auto_delete"], spec["internal"], spec["arguments"]
             )
         elif kind == "binding":
             source, to = host.exchanges[spec["source"]], host.queues if spec["kind"] == "queue" else host.exchanges
-            source.bindings.append(Binding(source, to[spec["to"]], spec["key"], spec["arguments"], durable=True))
+            source.bindings.append(Binding(source, to[spec["to"]], spec["key"], args, durable=True))
         elif kind == "queue":
-            queue = host.make_queue(name, True, spec["auto_delete"], None, spec["arguments"], spec["number"])
+            queue = host.make_queue(name, True, spec["auto_delete"], None, args, spec["number"])
             self.number = max(self.number, queue.number)
             self.recover_messages(queue)
 
     def recover_messages(self, queue: Queue) -> None:
         assert self.journal is not None
-        shared: dict[bytes, bytes] = {}  # one object for equal addresses and properties
+        shared: dict[bytes, bytes] = {}  # one object for equal addresses
         for position, exchange, key, raw, body in self.journal.messages(queue.number):
             address = short_of(exchange) + short_of(key)
-            raw = shared.setdefault(raw, raw) if len(raw) < 128 else raw
             known = deadletter.recovered(facts(raw))
-            queue.restore(Message(shared.setdefault(address, address), raw, body, known), position)
+            queue.restore(Message(shared.setdefault(address, address), known.raw, body, known), position)

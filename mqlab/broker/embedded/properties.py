@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from pamqp import decode
+from pamqp import decode, encode
 
 # In the order of the wire; the first has flag bit 15, the next 14, and so on.
 NAMES = (
@@ -73,7 +73,7 @@ def join(fields: dict[str, bytes]) -> bytes:
 
 
 def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and value (its type, then its bytes) of each entry of a table without its length; ValueError when it is damaged."""
+    """Name and value (type and bytes) of each entry of a table without its length; ValueError when it is damaged."""
     at = 0
     while at < len(table):
         name = at + 1 + table[at]
@@ -128,11 +128,13 @@ class Facts:
         fields = split(raw)
         self.raw = raw
         self.persistent = fields.get("delivery_mode") == b"\2"
-        self.priority = fields["priority"][0] if "priority" in fields else 0
+        self.priority: int | None = fields["priority"][0] if "priority" in fields else None
         self.wrong: str | None = None  # why nobody may publish this, if so
         self.expiration: int | None = None  # milliseconds
         if "expiration" in fields:
             self.expiration = self.life(text(fields["expiration"]))
+            fields["expiration"] = short(str(self.expiration))
+            self.raw = join(fields)
         self.reply_to = text(fields["reply_to"]) if "reply_to" in fields else None
         self.user_id = text(fields["user_id"]) if "user_id" in fields else None
         self.headers: bytes | None = None  # the table, without its length
@@ -169,13 +171,29 @@ class Facts:
                 self.wrong = f'invalid message: {{unacceptable_type_in_header,"{name.decode()}",{kind}}}'
                 return
         table.pop(b"BCC", None)
-        if found != (ordered := sorted(table.items())):
-            self.headers = b"".join(bytes((len(name),)) + name + value for name, value in ordered)
-            self.raw = join({**fields, "headers": LONG.pack(len(self.headers)) + self.headers})
+        if found != sorted(table.items()):
+            self.headers = headers_of(table)
+            self.raw = join({**fields, "headers": long(self.headers)})
+
+    def with_headers(self, more: dict[str, int]) -> bytes:
+        """The properties with these numbers among the headers."""
+        table = dict(entries(self.headers or b""))
+        table |= {name.encode(): b"l" + encode.long_long_int(value) for name, value in more.items()}
+        return join({**split(self.raw), "headers": long(headers_of(table))})
 
     def table(self) -> dict[str, Any]:
         """The headers, decoded."""
-        return decode.field_table(LONG.pack(len(self.headers)) + self.headers)[1] if self.headers else {}
+        return decode.field_table(long(self.headers))[1] if self.headers else {}
+
+
+def headers_of(table: dict[bytes, bytes]) -> bytes:
+    """A table of names and typed values as it goes over the wire, without its length."""
+    return b"".join(bytes((len(name),)) + name + value for name, value in sorted(table.items()))
+
+
+def long(data: bytes) -> bytes:
+    """Bytes with their length before them."""
+    return LONG.pack(len(data)) + data
 
 
 def more_keys(table: dict[bytes, bytes], name: bytes) -> tuple[str, ...]:
@@ -189,6 +207,12 @@ def more_keys(table: dict[bytes, bytes], name: bytes) -> tuple[str, ...]:
             keys.append(inner[at + 5 : end].decode(errors="surrogateescape"))
         at = end
     return tuple(keys)
+
+
+def short(words: str) -> bytes:
+    """Text as a short string of the wire."""
+    data = words.encode(errors="surrogateescape")
+    return bytes((len(data),)) + data
 
 
 def text(short: bytes) -> str:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mqlab.broker.embedded.properties import Facts
 
 if TYPE_CHECKING:
+    from mqlab.broker.embedded.arguments import Arguments
     from mqlab.broker.embedded.model import VirtualHost
 
 ENTRY_COST = 300  # bytes one waiting message takes besides its body: objects, place in the queue
 
 
 class Message:
-    """What was published: exchange and routing key as on the wire, raw properties, body. Shared by all queues it is in."""
+    """What was published, shared by all queues it is in: exchange and routing key, raw properties, body."""
 
     __slots__ = ("address", "body", "copies", "facts", "properties", "stored")
 
@@ -48,10 +49,6 @@ class Entry:
         self.returns = 0  # how often it came back (more than 0: redelivered)
         self.failures = 0  # how often its delivery failed (quorum queues count it)
 
-    @property
-    def priority(self) -> int:
-        return self.message.facts.priority
-
 
 class Consumer(Protocol):
     """Whoever takes messages from a queue."""
@@ -68,14 +65,19 @@ class Consumer(Protocol):
 class Levels:
     """Waiting messages by priority, the highest first; with the methods of deque that a queue uses."""
 
-    def __init__(self, highest: int) -> None:
+    def __init__(self, highest: int, default: int = 0) -> None:
         self.levels: list[deque[Entry]] = [deque() for _ in range(highest + 1)]
+        self.default = default  # priority of a message that has none
 
     def level(self, entry: Entry) -> deque[Entry]:
-        return self.levels[min(entry.priority, len(self.levels) - 1)]
+        priority = entry.message.facts.priority
+        return self.levels[min(self.default if priority is None else priority, len(self.levels) - 1)]
 
     def first(self) -> deque[Entry]:
         return next(level for level in reversed(self.levels) if level)
+
+    def heads(self) -> list[deque[Entry]]:
+        return self.levels
 
     def append(self, entry: Entry) -> None:
         self.level(entry).append(entry)
@@ -112,6 +114,7 @@ class Queue:
     """One queue. `owner`: the connection that alone may use it, when it is exclusive."""
 
     kind = "queue"
+    most_unacked = 0  # of a consumer without a prefetch count; 0: no limit
 
     def __init__(
         self,
@@ -120,7 +123,7 @@ class Queue:
         durable: bool,
         auto_delete: bool,
         owner: Any,
-        arguments: dict[str, Any],
+        arguments: Arguments,
         number: int,
     ) -> None:
         self.vhost = vhost
@@ -142,6 +145,7 @@ class Queue:
             self.ready = Levels(highest)
         self.bounded = self.max_length is not None or self.max_bytes is not None
         self.journal = vhost.broker.journal if durable and owner is None else None
+        self.keeps_all = self.type == "quorum"  # which keeps transient messages, too
         self.position = 0  # of the latest message
         self.bytes = 0  # of the bodies that wait
         self.consumers: list[Consumer] = []  # the highest priority first, among equals whose turn it is
@@ -203,7 +207,7 @@ class Queue:
         message = entry.message
         message.copies += 1
         self.broker.memory += ENTRY_COST + len(message.body) if message.copies == 1 else ENTRY_COST
-        if self.journal is not None and message.facts.persistent:
+        if self.journal is not None and (message.facts.persistent or self.keeps_all):
             self.journal.keep(self.number, entry.position, message)
 
     def forget(self, entry: Entry) -> None:
@@ -211,7 +215,7 @@ class Queue:
         message = entry.message
         message.copies -= 1
         self.broker.memory -= ENTRY_COST if message.copies else ENTRY_COST + len(message.body)
-        if self.journal is not None and message.facts.persistent and not self.deleted:
+        if self.journal is not None and (message.facts.persistent or self.keeps_all) and not self.deleted:
             self.journal.drop(self.number, entry.position)
 
     # Messages out.
@@ -273,12 +277,16 @@ class Queue:
         """Back to where they came from."""
         for entry in sorted(entries, key=lambda entry: entry.position, reverse=True):
             entry.returns += 1
-            put_back(self.ready.level(entry) if isinstance(self.ready, Levels) else self.ready, entry)
+            put_back(self.ready if isinstance(self.ready, deque) else self.ready.level(entry), entry)
             self.bytes += len(entry.message.body)
         if self.bounded and self.overflow == "drop-head":
             self.drop_head()
         self.deliver()
         self.expire()
+
+    def give_back(self, entries: Iterable[Entry]) -> None:
+        """Back, because the delivery failed: rejected, or the consumer went without a word."""
+        self.requeue(entries)
 
     def discard(self, entry: Entry, reason: str) -> None:
         """Out of this queue, into its dead letter exchange if it has one."""
@@ -304,7 +312,7 @@ class Queue:
 
     def expire(self) -> None:
         """Drops expired messages from the head; one behind a message that lives longer waits for its turn."""
-        heads = self.ready.levels if isinstance(self.ready, Levels) else [self.ready]
+        heads = [self.ready] if isinstance(self.ready, deque) else self.ready.heads()
         for head in heads:
             while head and head[0].expires is not None:
                 if head[0].expires > self.broker.clock():
@@ -346,6 +354,7 @@ class Queue:
         if not self.consumers:
             self.used()
             if self.auto_delete:
-                return self.vhost.delete_queue(self)
+                self.vhost.delete_queue(self)
+                return
             self.tick()
         self.deliver()

@@ -29,7 +29,7 @@ class Exchange:
     durable: bool = True
     auto_delete: bool = False
     internal: bool = False
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Any = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
     kind = "exchange"
 

@@ -13,6 +13,7 @@ from pamqp import commands, decode, frame
 from pamqp.exceptions import UnmarshalingException
 
 from mqlab.broker.embedded import frames
+from mqlab.broker.embedded.arguments import Arguments
 from mqlab.broker.embedded.channel import NOTHING, Channel
 from mqlab.broker.embedded.errors import AmqpError, Unanswered
 from mqlab.broker.embedded.model import Broker, VirtualHost
@@ -27,7 +28,7 @@ ACCESS_REQUEST, ACCESS_REQUEST_OK = b"\x00\x1e\x00\x0a", b"\x00\x1e\x00\x0b\x00\
 CHANNEL_OPEN_OK = b"\x00\x14\x00\x0b\x00\x00\x00\x00"  # pamqp writes another id into it than RabbitMQ does
 # The names of Channel's methods: queue.declare is answered by `queue_declare`.
 HANDLERS = {
-    index: re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", method.name).lower()
+    index: re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", method().name).lower()
     for index, method in commands.INDEX_MAPPING.items()
 }
 CAPABILITIES = (
@@ -41,7 +42,7 @@ CAPABILITIES = (
     "per_consumer_qos",
     "direct_reply_to",
 )
-PROPERTIES = {
+PROPERTIES: Any = {
     "capabilities": dict.fromkeys(CAPABILITIES, True),
     "cluster_name": "mqlab@localhost",
     "copyright": "MIT licence",
@@ -418,7 +419,30 @@ def read_method(payload: bytes) -> Any:
         raise AmqpError("FRAME_ERROR", "Malformed UTF-8 in shortstr", NOTHING) from error
     except (struct.error, ValueError, IndexError, TypeError, UnmarshalingException) as error:
         raise frames.cannot_decode(payload) from error
+    if hasattr(read, "arguments"):
+        read.arguments = Arguments.read(read.arguments, arguments_table(payload))
     return read
+
+
+# Before a method's arguments come: this many short strings, then a byte of bits or none.
+LAYOUT = {
+    commands.Exchange.Declare.index: (2, 1),
+    commands.Exchange.Bind.index: (3, 1),
+    commands.Exchange.Unbind.index: (3, 1),
+    commands.Queue.Declare.index: (1, 1),
+    commands.Queue.Bind.index: (3, 1),
+    commands.Queue.Unbind.index: (3, 0),
+    commands.Basic.Consume.index: (2, 1),
+}
+
+
+def arguments_table(payload: bytes) -> bytes:
+    """The table of arguments in a method's payload, without its length: for the types of its values."""
+    strings, bits = LAYOUT[int.from_bytes(payload[:4], "big")]
+    at = 6  # class, method, ticket
+    for _ in range(strings):
+        at += 1 + payload[at]
+    return payload[at + bits + 4 :]
 
 
 def credentials(mechanism: str, response: str | bytes) -> tuple[str, str]:

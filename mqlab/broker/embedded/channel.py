@@ -261,7 +261,7 @@ class Channel:
         self.settle(method.delivery_tag, method.multiple, "requeue" if method.requeue else "reject")
 
     def basic_reject(self, method: Any) -> None:
-        self.settle(method.delivery_tag, False, "give_back" if method.requeue else "reject")
+        self.settle(method.delivery_tag, False, "give_back" if method.requeue else "refuse")
 
     def settle(self, tag: int, multiple: bool, how: str) -> None:
         """Takes deliveries off the list of unacknowledged ones: this one, or all up to it (all there are: tag 0)."""
@@ -321,6 +321,7 @@ class Channel:
         else:
             self.unacked[self.delivery_tag] = (queue, entry, None)
         tag = frames.TAG.pack(self.delivery_tag, entry.returns > 0)
+        queue.expire()
         waiting = len(queue.ready).to_bytes(4, "big")
         message = entry.message
         self.send_content((frames.GET_OK, tag, message.address, waiting), queue.written(entry), message.body)
@@ -335,9 +336,9 @@ class Channel:
         called = self.vhost.called("queue", queue.name)
         args = method.arguments
         arguments.check_consumer(called, queue.type, args)
-        if any(other.exclusive for other in queue.consumers) or (
-            method.exclusive and (queue.consumers or queue.single_active)
-        ):
+        taken = any(other.exclusive for other in queue.consumers)
+        wanted = method.exclusive and (queue.consumers or queue.single_active)
+        if queue.type == "classic" and (taken or wanted):
             raise AmqpError("ACCESS_REFUSED", f"{called} in exclusive use")
         tag = tag or generated("amq.ctag")
         consumer = Consumer(self, queue, tag, method.no_ack, method.exclusive, args.get("x-priority", 0))
@@ -351,7 +352,9 @@ class Channel:
             raise AmqpError("PRECONDITION_FAILED", "reply consumer cannot acknowledge")
         if self.replies is not None:
             raise AmqpError("PRECONDITION_FAILED", "reply consumer already set")
-        self.replies = Replies(self, generated(REPLY_TO), method.consumer_tag or generated("amq.ctag"))
+        self.replies = Replies(
+            self, generated(self.vhost.broker.reply_prefix), method.consumer_tag or generated("amq.ctag")
+        )
         self.vhost.replies[self.replies.name] = self.replies
         if not method.nowait:
             self.send(Basic.ConsumeOk(self.replies.tag))
@@ -534,7 +537,7 @@ class Channel:
 
 
 def settle_all(deliveries: Iterable[tuple[Queue, Entry, Consumer | None]], how: str) -> bool:
-    """Settles deliveries by a method of their queues (ack, reject, requeue, give_back); consumers may go on."""
+    """Settles deliveries by a method of their queues (ack, reject, requeue and so on); consumers may go on."""
     by_queue: dict[Queue, list[Entry]] = {}
     for queue, entry, consumer in deliveries:
         by_queue.setdefault(queue, []).append(entry)

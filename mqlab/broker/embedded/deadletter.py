@@ -27,7 +27,7 @@ class Death:
     count: int = 1
 
 
-def died(message: Message, queue: str, reason: str, now: float, new_key: bool) -> Facts:
+def died(message: Message, queue: str, reason: str, now: float, new_key: bool, failures: int) -> Facts:
     """The facts of a message after it died in this queue; with a new routing key its CC and BCC no longer count."""
     old = message.facts
     exchange = message.exchange.decode(errors="surrogateescape")
@@ -41,6 +41,7 @@ def died(message: Message, queue: str, reason: str, now: float, new_key: bool) -
     new = copy.copy(old)
     new.deaths = (death, *(other for other in old.deaths if other is not before))
     new.expiration = None
+    new.failures = failures
     if new_key:
         new.cc = new.bcc = ()
     written = {"x-last-death-reason": reason, "x-last-death-queue": queue, "x-last-death-exchange": exchange}

@@ -40,6 +40,18 @@ def generated(prefix: str) -> str:
     return f"{prefix}-{base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip('=')}"
 
 
+class Gone:
+    """The pseudo-queue of a reply-to consumer that is no longer there."""
+
+    kind = "queue"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def put(self, message: Message) -> bool:
+        return True
+
+
 class VirtualHost:
     """A world of its own: exchanges, queues, bindings."""
 
@@ -74,9 +86,15 @@ class VirtualHost:
 
     def way(self, exchange: str, keys: list[str], headers: dict[str, Any]) -> list[Any]:
         if exchange == "":  # every queue is bound to it by its own name
-            found = (self.queues.get(key) or self.replies.get(key) for key in dict.fromkeys(keys))
+            found = (self.queues.get(key) or self.reply_queue(key) for key in dict.fromkeys(keys))
             return [queue for queue in found if queue is not None]
         return route(self.exchanges[exchange], keys, headers, self.exchanges)
+
+    def reply_queue(self, name: str) -> Any:
+        """Who waits for answers under this name; what comes too late is lost without a word."""
+        if name in self.replies:
+            return self.replies[name]
+        return Gone(name) if name.startswith(self.broker.reply_prefix) else None
 
     def by_headers(self, exchange: str) -> bool:
         """Do headers decide, or could they in an exchange behind this one?"""
@@ -86,13 +104,13 @@ class VirtualHost:
             e.type == "headers" and e.bindings for e in self.exchanges.values()
         )
 
-    def dead_letter(self, queue: Queue, message: Message, reason: str) -> None:
+    def dead_letter(self, queue: Queue, message: Message, reason: str, failures: int = 0) -> None:
         """Publishes a message that died in a queue to the queue's dead letter exchange, if there is one."""
         name = queue.arguments.get("x-dead-letter-exchange")
         if name is None or name not in self.exchanges:
             return
         key = queue.arguments.get("x-dead-letter-routing-key")
-        known = deadletter.died(message, queue.name, reason, self.broker.clock(), key is not None)
+        known = deadletter.died(message, queue.name, reason, self.broker.clock(), key is not None, failures)
         address = short(name) + (short(key) if key is not None else short_of(message.routing_key))
         dead = Message(address, known.raw, message.body, known)
         for target in self.route(name, dead.routing_key.decode(errors="surrogateescape"), known):
@@ -188,7 +206,7 @@ class VirtualHost:
             found.used()
             return found
         arguments.check_queue(called, durable, exclusive, auto_delete, args)
-        self.broker.check_queue_limit(self)
+        self.broker.check_queue_limit(name)
         made = self.make_queue(name, durable, auto_delete, owner, args, self.broker.next_number())
         if durable:
             spec = {"number": made.number, "auto_delete": auto_delete, **specified(args)}
@@ -308,6 +326,7 @@ class Broker:
         self.queue_limit = queue_limit
         self.memory = 0  # bytes that messages take, about
         self.number = 0  # of the latest queue
+        self.reply_prefix = f"{REPLY_TO}.{secrets.token_hex(8)}"  # of the names this broker gives
         self.alarms: list[tuple[float, int, Queue]] = []
         self.vhosts: dict[str, VirtualHost] = {}
         self.recover()
@@ -341,12 +360,10 @@ class Broker:
         self.number += 1
         return self.number
 
-    def check_queue_limit(self, vhost: VirtualHost) -> None:
-        if len(vhost.queues) >= self.queue_limit:
-            raise AmqpError(
-                "PRECONDITION_FAILED",
-                f"cannot declare queue: queue limit in vhost '{vhost.name}' ({self.queue_limit}) is reached",
-            )
+    def check_queue_limit(self, name: str) -> None:
+        if sum(len(vhost.queues) for vhost in self.vhosts.values()) >= self.queue_limit:
+            limit = f"queue limit in cluster ({self.queue_limit}) is reached"
+            raise AmqpError("PRECONDITION_FAILED", f"cannot declare queue '{name}': {limit}")
 
     @property
     def blocked(self) -> bool:

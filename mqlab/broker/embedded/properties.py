@@ -115,6 +115,7 @@ class Facts:
         "cc",
         "deaths",
         "expiration",
+        "failures",
         "headers",
         "persistent",
         "priority",
@@ -141,6 +142,7 @@ class Facts:
         self.cc: tuple[str, ...] = ()  # more routing keys, in the headers CC and BCC; the latter nobody sees
         self.bcc: tuple[str, ...] = ()
         self.deaths: tuple = ()  # see deadletter.py
+        self.failures = 0  # deliveries that failed before it died
         if "headers" in fields:
             self.read_headers(fields)
 

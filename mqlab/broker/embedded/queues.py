@@ -46,8 +46,8 @@ class Entry:
         self.message = message
         self.position = position  # grows with each message put in: where it belongs when it comes back
         self.expires = expires
-        self.returns = 0  # how often it came back (more than 0: redelivered)
-        self.failures = 0  # how often its delivery failed (quorum queues count it)
+        self.returns = message.facts.failures  # how often it came back (more than 0: redelivered)
+        self.failures = self.returns  # how often its delivery failed (quorum queues count it)
 
 
 class Consumer(Protocol):
@@ -172,7 +172,7 @@ class Queue:
             return True
         self.ready.append(entry)
         self.bytes += len(message.body)
-        if self.bounded:
+        if self.bounded and self.overflow == "drop-head":
             self.drop_head()
         if entry.expires is not None:
             self.expire()
@@ -273,6 +273,10 @@ class Queue:
         for entry in entries:
             self.discard(entry, "rejected")
 
+    def refuse(self, entries: Iterable[Entry]) -> None:
+        """Refused for good by basic.reject, which quorum queues count as a failed delivery."""
+        self.reject(entries)
+
     def requeue(self, entries: Iterable[Entry]) -> None:
         """Back to where they came from."""
         for entry in sorted(entries, key=lambda entry: entry.position, reverse=True):
@@ -290,7 +294,7 @@ class Queue:
 
     def discard(self, entry: Entry, reason: str) -> None:
         """Out of this queue, into its dead letter exchange if it has one."""
-        self.vhost.dead_letter(self, entry.message, reason)
+        self.vhost.dead_letter(self, entry.message, reason, entry.failures)
         self.forget(entry)
 
     def purge(self) -> int:

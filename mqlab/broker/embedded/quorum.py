@@ -79,14 +79,16 @@ class QuorumQueue(Queue):
                 self.discard(entry, "delivery_limit")
                 continue
             self.bytes += len(entry.message.body)
-            if self.delivery_limit is None:
-                self.ready.levels[DEFAULT].append(entry)
-            else:
-                self.ready.returned.append(entry)
+            self.ready.returned.append(entry)
         if self.bounded and self.overflow == "drop-head":
             self.drop_head()
         self.deliver()
         self.expire()
+
+    def refuse(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            entry.failures += 1
+            self.discard(entry, "rejected")
 
     def give_back(self, entries: Iterable[Entry]) -> None:
         entries = list(entries)

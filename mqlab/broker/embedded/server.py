@@ -14,6 +14,7 @@ from mqlab.broker.embedded.session import Limits, Session
 
 Connection = commands.Connection
 HOST = "127.0.0.1"
+HANDSHAKE = 10.0  # seconds a client has to log in and open its connection
 FAREWELL = 3.0  # seconds a client has to agree that its connection is closed
 
 
@@ -25,15 +26,17 @@ class Link(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.session = Session(server.broker, server.user, server.password, server.wake, server.limits)
-        self.received = self.sent = server.now()
+        self.made = self.received = self.sent = server.now()
         self.closing_since: float | None = None
+        self.blocked = False  # nothing is read until there is memory again
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        if len(self.server.links) >= self.server.limits.connections:
-            transport.abort()
         self.server.links[self.session] = self
+        self.session.crowded = len(self.server.links) > self.server.limits.connections
+        if len(self.server.links) > 2 * self.server.limits.connections:
+            transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.session.lost()
@@ -42,7 +45,8 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received = self.server.now()
         self.session.receive(data)
-        self.server.check_memory(self)
+        if self.server.broker.blocked or self.server.blocked:
+            self.server.check_memory(self)
 
     def pause_writing(self) -> None:
         self.session.paused = True
@@ -64,13 +68,15 @@ class Link(asyncio.Protocol):
     def beat(self, now: float) -> None:
         """Heartbeats: sends one after half the time without a word; ends a connection that is silent for two times."""
         session = self.session
+        if session.state in ("header", "start", "tune", "open") and now - self.made > HANDSHAKE:
+            self.transport.abort()
         if session.state == "closing":
             self.closing_since = self.closing_since or now
             if now - self.closing_since > FAREWELL:
                 self.transport.abort()
         if not session.heartbeat or session.state not in ("open", "running"):
             return
-        if now - self.received > 2 * session.heartbeat and self.transport.is_reading():
+        if now - self.received > 2 * session.heartbeat and not self.blocked:
             self.transport.abort()
         elif now - self.sent >= session.heartbeat / 2:
             self.transport.write(frames.PULSE)
@@ -90,7 +96,6 @@ class Server:
         self.alarm: asyncio.TimerHandle | None = None
         self.blocked = False
         self.idle_since = self.now()
-        self.now = time.monotonic
 
     now = staticmethod(time.monotonic)
 
@@ -150,8 +155,9 @@ class Server:
             if (link := self.links.get(session)) is not None:
                 link.flush()
         self.schedule()
-        if self.blocked:
-            self.check_unblocked()
+        if self.blocked and not self.broker.blocked:
+            self.blocked = False
+            self.unblock()
 
     def commit(self) -> None:
         if self.broker.journal is not None:
@@ -173,6 +179,9 @@ class Server:
         self.broker.tick()
         self.commit()
         self.schedule()
+        if self.blocked and not self.broker.blocked:
+            self.blocked = False
+            self.unblock()
 
     async def beat(self) -> None:
         while True:
@@ -184,26 +193,21 @@ class Server:
     # Memory.
 
     def check_memory(self, link: Link) -> None:
-        """Stops reading from publishers while messages take too much memory."""
-        if self.broker.blocked and link.session.published:
-            self.blocked = True
-            self.block(link)
+        """While messages take too much memory, nothing more is read from a connection that publishes."""
+        self.blocked = self.broker.blocked
+        if not self.blocked:
+            self.unblock()
+        elif link.session.published and not link.blocked:
+            link.blocked = True
+            if link.session.wants("connection.blocked"):
+                link.session.send(Connection.Blocked("low on memory"))
+            link.transport.pause_reading()
+        link.session.published = False
 
-    def block(self, link: Link) -> None:
-        if link.session.told_blocked:
-            return
-        link.session.told_blocked = True
-        if link.session.wants("connection.blocked"):
-            link.session.send(Connection.Blocked("low on memory"))
-        link.transport.pause_reading()
-
-    def check_unblocked(self) -> None:
-        if self.broker.blocked:
-            return
-        self.blocked = False
+    def unblock(self) -> None:
         for link in self.links.values():
-            if link.session.told_blocked:
-                link.session.told_blocked = False
+            if link.blocked:
+                link.blocked = False
                 if link.session.wants("connection.blocked"):
                     link.session.send(Connection.Unblocked())
                 link.transport.resume_reading()

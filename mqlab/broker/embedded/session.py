@@ -59,7 +59,6 @@ class Limits:
 
     connections: int = 1_000
     channels: int = 2_047
-    queues: int = 10_000
     frame_max: int = 131_072
     message_size: int = 16_777_216
     heartbeat: int = 60
@@ -93,8 +92,8 @@ class Session:
         self.starved = False  # a consumer could not be served for lack of room
         self.awake = False
         self.confirming: list[Channel] = []
-        self.published = False  # it has published, so it is told when publishers have to wait
-        self.told_blocked = False
+        self.published = False  # it has published lately: a publisher may have to wait for memory
+        self.crowded = False  # there are more connections than there may be
 
     # Output.
 
@@ -359,6 +358,9 @@ class Session:
 
     def open(self, method: Any) -> None:
         name = method.virtual_host
+        if self.crowded:
+            limit = self.limits.connections
+            raise AmqpError("NOT_ALLOWED", f"connection refused: node connection limit ({limit}) is reached")
         if (vhost := self.broker.vhosts.get(name)) is None:
             raise AmqpError("NOT_ALLOWED", f"vhost {name} not found")
         self.vhost = vhost

@@ -255,7 +255,15 @@ class Channel:
     # Acknowledgements.
 
     def basic_ack(self, tag: int, multiple: bool) -> None:
-        self.settle(tag, multiple, "ack")
+        if multiple or self.transaction is not None or tag not in self.unacked:
+            self.settle(tag, bool(multiple), "ack")
+            return
+        queue, entry, consumer = self.unacked.pop(tag)
+        queue.forget(entry)
+        if consumer is not None:
+            consumer.unacked -= 1
+        if queue.ready:
+            queue.deliver()
 
     def basic_nack(self, method: Any) -> None:
         self.settle(method.delivery_tag, method.multiple, "requeue" if method.requeue else "reject")

@@ -147,7 +147,7 @@ class Queue:
         self.journal = vhost.broker.journal if durable and owner is None else None
         self.keeps_all = self.type == "quorum"  # which keeps transient messages, too
         self.position = 0  # of the latest message
-        self.bytes = 0  # of the bodies that wait
+        self.bytes = 0  # of what waits, counted where they are limited
         self.consumers: list[Consumer] = []  # the highest priority first, among equals whose turn it is
         self.active: Consumer | None = None  # of a single active consumer queue
         self.deleted = False
@@ -171,7 +171,8 @@ class Queue:
             consumer.take(entry)
             return True
         self.ready.append(entry)
-        self.bytes += len(message.body)
+        if self.max_bytes is not None:
+            self.bytes += self.size(message)
         if self.bounded and self.overflow == "drop-head":
             self.drop_head()
         if entry.expires is not None:
@@ -187,11 +188,16 @@ class Queue:
         message.copies += 1
         self.broker.memory += ENTRY_COST + len(message.body)
         self.ready.append(entry)
-        self.bytes += len(message.body)
+        if self.max_bytes is not None:
+            self.bytes += self.size(message)
+
+    def size(self, message: Message) -> int:
+        """What a message counts towards x-max-length-bytes."""
+        return len(message.body)
 
     def full(self, message: Message) -> bool:
         return (self.max_length is not None and len(self.ready) >= self.max_length) or (
-            self.max_bytes is not None and self.bytes + len(message.body) > self.max_bytes
+            self.max_bytes is not None and self.bytes + self.size(message) > self.max_bytes
         )
 
     def drop_head(self) -> None:
@@ -222,7 +228,8 @@ class Queue:
 
     def pop(self) -> Entry:
         entry = self.ready.popleft()
-        self.bytes -= len(entry.message.body)
+        if self.max_bytes is not None:
+            self.bytes -= self.size(entry.message)
         return entry
 
     def get(self) -> Entry | None:
@@ -282,7 +289,8 @@ class Queue:
         for entry in sorted(entries, key=lambda entry: entry.position, reverse=True):
             entry.returns += 1
             put_back(self.ready if isinstance(self.ready, deque) else self.ready.level(entry), entry)
-            self.bytes += len(entry.message.body)
+            if self.max_bytes is not None:
+                self.bytes += self.size(entry.message)
         if self.bounded and self.overflow == "drop-head":
             self.drop_head()
         self.deliver()
@@ -323,7 +331,8 @@ class Queue:
                     self.broker.wake(self, head[0].expires)
                     break
                 entry = head.popleft()
-                self.bytes -= len(entry.message.body)
+                if self.max_bytes is not None:
+                    self.bytes -= self.size(entry.message)
                 self.discard(entry, "expired")
 
     def used(self) -> None:

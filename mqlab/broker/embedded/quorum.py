@@ -54,6 +54,9 @@ class QuorumQueue(Queue):
         if self.overflow == "reject-publish-dlx":
             self.overflow = "drop-head"
 
+    def size(self, message: Message) -> int:
+        return len(message.properties) + len(message.body)
+
     def full(self, message: Message) -> bool:
         """It refuses from the moment it holds more than allowed until it is clearly below."""
         if self.refusing:
@@ -78,7 +81,8 @@ class QuorumQueue(Queue):
             if self.delivery_limit is not None and entry.failures > self.delivery_limit:
                 self.discard(entry, "delivery_limit")
                 continue
-            self.bytes += len(entry.message.body)
+            if self.max_bytes is not None:
+                self.bytes += self.size(entry.message)
             self.ready.returned.append(entry)
         if self.bounded and self.overflow == "drop-head":
             self.drop_head()

@@ -78,6 +78,7 @@ class Replies:
     """The pseudo-queue of direct reply-to: what is published to it goes straight to the waiting channel."""
 
     kind = "queue"
+    deleted = False
 
     def __init__(self, channel: Channel, name: str, tag: str) -> None:
         self.channel = channel
@@ -223,24 +224,23 @@ class Channel:
             text = f"user_id property set to '{known.user_id}' but authenticated user was '{self.session.user}'"
             raise AmqpError("PRECONDITION_FAILED", text)
         message = Message(publish.address, known.raw, body, known)
+        queues = self.vhost.route(publish.exchange, publish.key, known)
         if self.transaction is not None:
-            self.transaction.append(lambda: self.route(publish, message))
-        else:
-            accepted = self.route(publish, message)
-            if self.confirms:
-                self.sequence += 1
-                (self.confirmed if accepted else self.rejected).append(self.sequence)
-                self.session.wake_confirms(self)
+            self.transaction.append(
+                lambda: self.deliver([q for q in queues if not q.deleted], message, publish.mandatory)
+            )
+            return
+        accepted = self.deliver(queues, message, publish.mandatory)
+        if self.confirms:
+            self.sequence += 1
+            (self.confirmed if accepted else self.rejected).append(self.sequence)
+            self.session.wake_confirms(self)
 
-    def route(self, publish: frames.Publish, message: Message) -> bool:
+    def deliver(self, queues: list[Any], message: Message, mandatory: bool) -> bool:
         """Puts a message into its queues; False when one of them refused it."""
-        queues = self.vhost.route(publish.exchange, publish.key, message.facts)
-        if not queues:
-            if publish.mandatory:
-                self.send_content(
-                    (frames.RETURN, b"\x01\x38\x08NO_ROUTE", message.address), message.properties, message.body
-                )
-            return True
+        if not queues and mandatory:
+            method = frames.RETURN, b"\x01\x38\x08NO_ROUTE", message.address
+            self.send_content(method, message.properties, message.body)
         accepted = True
         for queue in queues:
             accepted = queue.put(message) and accepted
@@ -432,20 +432,25 @@ class Channel:
             return self.declare_replies(method, name)
         if method.passive:
             queue = self.vhost.queue(name, self.session)
+            queue.used()
         else:
             flags = method.durable, method.exclusive, method.auto_delete
             queue = self.vhost.declare_queue(name, *flags, method.arguments, self.session)
         self.last_queue = queue.name
         if not method.nowait:
             queue.expire()
-            self.send(commands.Queue.DeclareOk(queue.name, len(queue.ready), len(queue.consumers)))
+            self.declared(queue.name, len(queue.ready), len(queue.consumers))
 
     def declare_replies(self, method: Any, name: str) -> None:
         if name not in (REPLY_TO, *self.vhost.replies):
             raise AmqpError("NOT_FOUND", f"no {self.vhost.called('queue', name)}")
         self.last_queue = name
         if not method.nowait:
-            self.send(commands.Queue.DeclareOk(name, 0, 1))
+            self.declared(name, 0, 1)
+
+    def declared(self, name: str, messages: int, consumers: int) -> None:
+        self.flush_confirms()
+        self.session.send_payload(frames.declare_ok(name.encode(), messages, consumers), self.number)
 
     def queue_bind(self, method: Any) -> None:
         self.bind_queue(method, add=True)

@@ -18,6 +18,7 @@ CLASS = struct.Struct(">HHQ")  # a content header: class, weight, size of the bo
 CONTENT = struct.Struct(">BBHIHHQ")  # end of the method; then type, channel, size; class, weight, size of the body
 CHUNK = struct.Struct(">BBHI")  # end of the frame before; then type, channel, size
 SETTLED = struct.Struct(">BHIIQBB")  # a whole basic.ack or basic.nack
+DECLARE_OK = b"\x00\x32\x00\x0b"
 ACK_INDEX, NACK_INDEX = 0x003C0050, 0x003C0078
 
 
@@ -77,6 +78,11 @@ def content(
         chunk = body[at : at + frame_max - 8]
         parts += (CHUNK.pack(0xCE, BODY, channel, len(chunk)), chunk)
     return (*parts, END)
+
+
+def declare_ok(queue: bytes, messages: int, consumers: int) -> bytes:
+    """The payload of a queue.declare-ok: pamqp refuses names that RabbitMQ takes."""
+    return DECLARE_OK + bytes((len(queue),)) + queue + struct.pack(">II", messages, consumers)
 
 
 def settled(channel: int, index: int, tag: int, multiple: bool) -> bytes:

@@ -44,6 +44,7 @@ class Gone:
     """The pseudo-queue of a reply-to consumer that is no longer there."""
 
     kind = "queue"
+    deleted = False
 
     def __init__(self, name: str) -> None:
         self.name = name

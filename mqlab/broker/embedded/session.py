@@ -25,7 +25,7 @@ VERSION = "4.3.6"  # the RabbitMQ whose answers this broker gives
 PROTOCOL, PROTOCOL_0_9 = b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09"
 CHANNEL_CLOSE, CHANNEL_CLOSE_OK = b"\x00\x14\x00\x28", b"\x00\x14\x00\x29"
 ACCESS_REQUEST, ACCESS_REQUEST_OK = b"\x00\x1e\x00\x0a", b"\x00\x1e\x00\x0b\x00\x01"
-CHANNEL_OPEN_OK = b"\x00\x14\x00\x0b\x00\x00\x00\x00"  # pamqp writes another id into it than RabbitMQ does
+CHANNEL_OPEN_OK = b"\x00\x14\x00\x0b\x00\x00\x00\x00"
 # The names of Channel's methods: queue.declare is answered by `queue_declare`.
 HANDLERS = {
     index: re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", method().name).lower()
@@ -99,9 +99,12 @@ class Session:
 
     def send(self, method: Any, channel: int = 0) -> None:
         self.out.append(frame.marshal(method, channel))
-        if not self.awake:
-            self.awake = True
-            self.wake(self)
+        self.written(0)
+
+    def send_payload(self, payload: bytes, channel: int) -> None:
+        """A method that pamqp would not write, or not as RabbitMQ does."""
+        self.out.append(frames.HEAD.pack(frames.METHOD, channel, len(payload)) + payload + frames.END)
+        self.written(0)
 
     def written(self, size: int) -> None:
         """A message of this size was put into `out`."""
@@ -226,8 +229,7 @@ class Session:
         """A method that is not called often."""
         if payload[:4] == ACCESS_REQUEST:
             channel.flush_confirms()
-            self.out.append(frames.HEAD.pack(frames.METHOD, channel.number, 6) + ACCESS_REQUEST_OK + frames.END)
-            self.written(0)
+            self.send_payload(ACCESS_REQUEST_OK, channel.number)
             return
         method = read_method(payload)
         if isinstance(method, commands.Channel.Close):
@@ -292,8 +294,7 @@ class Session:
         if not isinstance(read_method(payload), commands.Channel.Open):
             raise AmqpError("CHANNEL_ERROR", "expected 'channel.open'", payload[:4])
         self.channels[number] = Channel(self, number)
-        self.out.append(frames.HEAD.pack(frames.METHOD, number, 8) + CHANNEL_OPEN_OK + frames.END)
-        self.written(0)
+        self.send_payload(CHANNEL_OPEN_OK, number)
 
     # The connection itself.
 

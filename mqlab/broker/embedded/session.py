@@ -170,7 +170,10 @@ class Session:
         """Reads whole frames; what is left over."""
         at, end = 0, len(data)
         if self.state == "header":
-            at = self.protocol_header(data)
+            if end < len(PROTOCOL):
+                return data
+            self.protocol_header(data[: len(PROTOCOL)])
+            at = len(PROTOCOL)
         unpack, channels = frames.HEAD.unpack_from, self.channels
         while end - at >= 7:
             kind, number, size = unpack(data, at)
@@ -298,16 +301,13 @@ class Session:
 
     # The connection itself.
 
-    def protocol_header(self, data: bytes) -> int:
-        """The first eight bytes; how many were read."""
-        if len(data) < 8:
-            return 0
-        if data[:8] in (PROTOCOL, PROTOCOL_0_9):
-            self.state = "start"
-            self.send(Connection.Start(0, 9, PROPERTIES, " ".join(MECHANISMS), "en_US"))
-            return 8
-        self.out.append(PROTOCOL)
-        raise Unanswered
+    def protocol_header(self, data: bytes) -> None:
+        """The first eight bytes: who speaks another protocol is told which one is spoken here."""
+        if data not in (PROTOCOL, PROTOCOL_0_9):
+            self.out.append(PROTOCOL)
+            raise Unanswered
+        self.state = "start"
+        self.send(Connection.Start(0, 9, PROPERTIES, " ".join(MECHANISMS), "en_US"))
 
     def connection_method(self, payload: bytes) -> None:
         method = read_method(payload)

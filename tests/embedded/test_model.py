@@ -42,6 +42,10 @@ class Taker:
         self.gone = True
 
     @property
+    def unacked(self):
+        return len(self.entries)
+
+    @property
     def bodies(self):
         return [entry.message.body.decode() for entry in self.entries]
 
@@ -382,6 +386,19 @@ def test_a_quorum_queue_gives_returned_messages_first_in_the_order_of_their_retu
     for entry in (c, a, b):
         queue.requeue([entry])
     assert waiting(queue) == ["c", "a", "b", "d"]
+
+
+def test_a_quorum_queues_active_consumer_makes_way_for_a_higher_priority_once_it_is_done(vhost):
+    queue = declare(vhost, "q", x_queue_type="quorum", x_single_active_consumer=True)
+    first, second = Taker(queue), Taker(queue, priority=1)
+    queue.subscribe(first)
+    publish(vhost, "a")
+    queue.subscribe(second)
+    publish(vhost, "b")
+    assert (first.bodies, second.bodies) == (["a"], [])
+    queue.ack([first.entries.pop()])
+    queue.deliver()
+    assert second.bodies == ["b"]
 
 
 # Refusals.

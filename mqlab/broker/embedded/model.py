@@ -410,6 +410,9 @@ class Broker:
             host = self.vhosts.setdefault(vhost, VirtualHost(self, vhost))
             if kind != "vhost":
                 self.recover_definition(host, kind, name, decode.field_table(spec)[1])
+        for host in self.vhosts.values():
+            for queue in list(host.queues.values()):
+                queue.tick()
 
     def recover_definition(self, host: VirtualHost, kind: str, name: str, spec: dict[str, Any]) -> None:
         args = Arguments(spec.get("arguments"), spec.get("types"))

@@ -18,7 +18,7 @@ ENTRY_COST = 300  # bytes one waiting message takes besides its body: objects, p
 class Message:
     """What was published, shared by all queues it is in: exchange and routing key, raw properties, body."""
 
-    __slots__ = ("address", "body", "copies", "facts", "properties", "stored")
+    __slots__ = ("address", "body", "copies", "facts", "properties")
 
     def __init__(self, address: bytes, properties: bytes, body: bytes, facts: Facts) -> None:
         self.address = address  # exchange and routing key, each a short string of the wire
@@ -26,7 +26,6 @@ class Message:
         self.body = body
         self.facts = facts
         self.copies = 0  # queues it is in
-        self.stored = 0  # the journal's own mark
 
     @property
     def exchange(self) -> bytes:
@@ -56,6 +55,7 @@ class Consumer(Protocol):
     priority: int
     no_ack: bool
     exclusive: bool
+    unacked: int  # messages it has taken and not settled
 
     def can_take(self) -> bool: ...
     def take(self, entry: Entry) -> None: ...

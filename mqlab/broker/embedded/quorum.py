@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mqlab.broker.embedded.queues import Entry, Levels, Message, Queue
+from mqlab.broker.embedded.queues import Consumer, Entry, Levels, Message, Queue
 
 HIGHEST, DEFAULT = 31, 4  # priorities
 DELIVERY_LIMIT = 20
@@ -67,6 +67,15 @@ class QuorumQueue(Queue):
         return (self.max_length is None or len(self.ready) <= int(self.max_length * part)) and (
             self.max_bytes is None or self.bytes <= int(self.max_bytes * part)
         )
+
+    def next_consumer(self) -> Consumer | None:
+        """A single active consumer makes way for one of higher priority as soon as it has acknowledged all it got."""
+        best = self.consumers[0] if self.consumers else None
+        if self.single_active and self.active and best and best.priority > self.active.priority:
+            if self.active.unacked:
+                return None
+            self.active = best
+        return super().next_consumer()
 
     def put(self, message: Message) -> bool:
         accepted = super().put(message)

@@ -28,7 +28,7 @@ ACCESS_REQUEST, ACCESS_REQUEST_OK = b"\x00\x1e\x00\x0a", b"\x00\x1e\x00\x0b\x00\
 CHANNEL_OPEN_OK = b"\x00\x14\x00\x0b\x00\x00\x00\x00"
 # The names of Channel's methods: queue.declare is answered by `queue_declare`.
 HANDLERS = {
-    index: re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", method().name).lower()
+    index: re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", vars(method)["name"]).lower()
     for index, method in commands.INDEX_MAPPING.items()
 }
 CAPABILITIES = (

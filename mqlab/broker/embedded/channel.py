@@ -64,7 +64,7 @@ class Consumer:
         else:
             channel.unacked[channel.delivery_tag] = (self.queue, entry, self)
             self.unacked += 1
-        tag = frames.TAG.pack(channel.delivery_tag, entry.returns > 0)
+        tag = frames.TAG.pack(channel.delivery_tag, entry.redelivered)
         channel.send_content((self.prefix, tag, message.address), self.queue.written(entry), message.body)
 
     def cancelled(self) -> None:
@@ -328,7 +328,7 @@ class Channel:
             queue.forget(entry)
         else:
             self.unacked[self.delivery_tag] = (queue, entry, None)
-        tag = frames.TAG.pack(self.delivery_tag, entry.returns > 0)
+        tag = frames.TAG.pack(self.delivery_tag, entry.redelivered)
         queue.expire()
         waiting = len(queue.ready).to_bytes(4, "big")
         message = entry.message

@@ -45,8 +45,12 @@ class Entry:
         self.message = message
         self.position = position  # grows with each message put in: where it belongs when it comes back
         self.expires = expires
-        self.returns = message.facts.failures  # how often it came back (more than 0: redelivered)
-        self.failures = self.returns  # how often its delivery failed (quorum queues count it)
+        self.returns = 0  # how often it came back
+        self.failures = message.facts.failures  # how often its delivery failed, here or before it died elsewhere
+
+    @property
+    def redelivered(self) -> bool:
+        return self.returns > 0 or self.failures > 0
 
 
 class Consumer(Protocol):
@@ -281,8 +285,10 @@ class Queue:
             self.discard(entry, "rejected")
 
     def refuse(self, entries: Iterable[Entry]) -> None:
-        """Refused for good by basic.reject, which quorum queues count as a failed delivery."""
-        self.reject(entries)
+        """Refused for good by basic.reject, which counts as a failed delivery (basic.nack does not)."""
+        for entry in entries:
+            entry.failures += 1
+            self.discard(entry, "rejected")
 
     def requeue(self, entries: Iterable[Entry]) -> None:
         """Back to where they came from."""
@@ -298,6 +304,9 @@ class Queue:
 
     def give_back(self, entries: Iterable[Entry]) -> None:
         """Back, because the delivery failed: rejected, or the consumer went without a word."""
+        entries = list(entries)
+        for entry in entries:
+            entry.failures += 1
         self.requeue(entries)
 
     def discard(self, entry: Entry, reason: str) -> None:

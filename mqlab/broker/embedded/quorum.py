@@ -98,22 +98,11 @@ class QuorumQueue(Queue):
         self.deliver()
         self.expire()
 
-    def refuse(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            entry.failures += 1
-            self.discard(entry, "rejected")
-
-    def give_back(self, entries: Iterable[Entry]) -> None:
-        entries = list(entries)
-        for entry in entries:
-            entry.failures += 1
-        self.requeue(entries)
-
     def written(self, entry: Entry) -> bytes:
         """The properties, with how often it was delivered and how often that failed."""
-        if not entry.returns:
+        if not entry.redelivered:
             return entry.message.properties
-        counts = {"x-acquired-count": entry.returns}
+        counts = {"x-acquired-count": entry.returns or entry.failures}
         if entry.failures:
             counts["x-delivery-count"] = entry.failures
         return entry.message.facts.with_headers(counts)

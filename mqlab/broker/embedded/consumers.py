@@ -1,0 +1,100 @@
+"""Who gets a queue's messages over a channel: consumers, waiters for answers; and how deliveries are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pamqp import commands
+
+from mqlab.broker.embedded import frames
+from mqlab.broker.embedded.properties import short
+from mqlab.broker.embedded.queues import Entry, Message, Queue
+
+if TYPE_CHECKING:
+    from mqlab.broker.embedded.channel import Channel
+
+
+class Consumer:
+    """A subscription of a channel to a queue."""
+
+    __slots__ = (
+        "channel",
+        "exclusive",
+        "no_ack",
+        "prefetch",
+        "prefix",
+        "priority",
+        "queue",
+        "session",
+        "tag",
+        "unacked",
+    )
+
+    def __init__(self, channel: Channel, queue: Queue, tag: str, no_ack: bool, exclusive: bool, priority: int) -> None:
+        self.channel = channel
+        self.session = channel.session
+        self.queue = queue
+        self.tag = tag
+        self.no_ack = no_ack
+        self.exclusive = exclusive
+        self.priority = priority
+        self.prefetch = 0 if no_ack else channel.prefetch or queue.most_unacked
+        self.unacked = 0
+        self.prefix = frames.DELIVER + short(tag)
+
+    def can_take(self) -> bool:
+        """Has it acknowledged enough of what it got, and the connection room for more?"""
+        return not (self.prefetch and self.unacked >= self.prefetch) and self.session.has_room()
+
+    def take(self, entry: Entry) -> None:
+        channel, message = self.channel, entry.message
+        channel.delivery_tag += 1
+        if self.no_ack:
+            self.queue.forget(entry)
+        else:
+            channel.unacked[channel.delivery_tag] = (self.queue, entry, self)
+            self.unacked += 1
+        tag = frames.TAG.pack(channel.delivery_tag, entry.redelivered)
+        channel.send_content((self.prefix, tag, message.address), self.queue.written(entry), message.body)
+
+    def cancelled(self) -> None:
+        """Its queue has gone: the client is told, if it said it wants to know."""
+        del self.channel.consumers[self.tag]
+        if self.session.wants("consumer_cancel_notify"):
+            self.channel.send(commands.Basic.Cancel(self.tag, nowait=True))
+
+
+class Replies:
+    """The pseudo-queue of direct reply-to: what is published to it goes straight to the waiting channel."""
+
+    kind = "queue"
+    deleted = False
+
+    def __init__(self, channel: Channel, name: str, tag: str) -> None:
+        self.channel = channel
+        self.name = name
+        self.tag = tag
+
+    def put(self, message: Message) -> bool:
+        self.channel.delivery_tag += 1
+        prefix = frames.DELIVER + short(self.tag)
+        tag = frames.TAG.pack(self.channel.delivery_tag, False)
+        self.channel.send_content((prefix, tag, message.address), message.properties, message.body)
+        return True
+
+
+def settle_all(deliveries: Iterable[tuple[Queue, Entry, Consumer | None]], how: str) -> bool:
+    """Settles deliveries by a method of their queues (ack, reject, requeue and so on); consumers may go on."""
+    by_queue: dict[Queue, list[Entry]] = {}
+    for queue, entry, consumer in deliveries:
+        by_queue.setdefault(queue, []).append(entry)
+        if consumer is not None:
+            consumer.unacked -= 1
+    for queue, entries in by_queue.items():
+        if queue.deleted:
+            queue.ack(entries)
+        else:
+            getattr(queue, how)(entries)
+            queue.deliver()
+    return True

@@ -391,6 +391,15 @@ def test_a_transaction_is_done_at_its_commit_or_not_at_all(client):
     assert client.names() == ["Tx.RollbackOk", "Tx.CommitOk", "Tx.RollbackOk", "Basic.GetEmpty"]
 
 
+def test_what_waits_for_a_commit_counts_as_memory(broker, client):
+    client.say(commands.Tx.Select()).publish(bytes(5000))
+    assert broker.memory > 5000
+    client.say(commands.Tx.Rollback())
+    assert broker.memory == 0
+    client.publish(bytes(5000)).session.lost()
+    assert broker.memory == 0
+
+
 # Consuming.
 
 

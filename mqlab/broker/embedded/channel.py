@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pamqp import commands
 
 from mqlab.broker.embedded import arguments, frames
-from mqlab.broker.embedded.consumers import Consumer, Replies, settle_all
+from mqlab.broker.embedded.consumers import Consumer, Delivery, Replies, settle_all
 from mqlab.broker.embedded.errors import AmqpError
 from mqlab.broker.embedded.model import REPLY_TO, generated
 from mqlab.broker.embedded.properties import Facts, facts, join, short, split
-from mqlab.broker.embedded.queues import Entry, Message, Queue
+from mqlab.broker.embedded.queues import Message
+from mqlab.broker.embedded.transactions import Transaction
 
 if TYPE_CHECKING:
     from mqlab.broker.embedded.session import Session
@@ -34,7 +35,7 @@ class Channel:
         self.vhost = session.vhost
         self.closing = False  # the client was told that it is closed; it has to say close-ok
         self.consumers: dict[str, Consumer] = {}
-        self.unacked: dict[int, tuple[Queue, Entry, Consumer | None]] = {}
+        self.unacked: dict[int, Delivery] = {}
         self.delivery_tag = 0
         self.prefetch = 0
         self.last_queue = ""
@@ -48,9 +49,7 @@ class Channel:
         self.sequence = 0
         self.confirmed: list[int] = []
         self.rejected: list[int] = []
-        # Transaction: what to do at its commit.
-        self.transaction: list[Callable[[], bool]] | None = None
-        self.settled: list[tuple[int, tuple[Queue, Entry, Consumer | None]]] = []
+        self.transaction: Transaction | None = None
 
     # Output.
 
@@ -156,9 +155,7 @@ class Channel:
         message = Message(publish.address, known.raw, body, known)
         queues = self.vhost.route(publish.exchange, publish.key, known)
         if self.transaction is not None:
-            self.transaction.append(
-                lambda: self.deliver([q for q in queues if not q.deleted], message, publish.mandatory)
-            )
+            self.transaction.publish(queues, message, publish.mandatory)
             return
         accepted = self.deliver(queues, message, publish.mandatory)
         if self.confirms:
@@ -215,12 +212,11 @@ class Channel:
                     break
         else:
             tags = [tag]
-        taken = [(known, self.unacked.pop(known)) for known in tags]
+        taken = {known: self.unacked.pop(known) for known in tags}
         if self.transaction is None:
-            settle_all([delivery for _, delivery in taken], how)
+            settle_all(taken.values(), how)
         else:
-            self.settled += taken
-            self.transaction.append(lambda: settle_all([delivery for _, delivery in taken], how))
+            self.transaction.settle(how, taken)
 
     def basic_recover(self, method: Any) -> None:
         self.basic_recover_async(method)
@@ -437,24 +433,31 @@ class Channel:
     def tx_select(self, method: Any) -> None:
         if self.confirms:
             raise AmqpError("PRECONDITION_FAILED", "cannot switch from confirm to tx mode")
-        if self.transaction is None:
-            self.transaction = []
+        self.transaction = self.transaction or Transaction(self.vhost.broker)
         self.send(Tx.SelectOk())
 
     def tx_commit(self, method: Any) -> None:
-        if self.transaction is None:
-            raise AmqpError("PRECONDITION_FAILED", "channel is not transactional")
-        steps, self.transaction, self.settled = self.transaction, [], []
-        if not all([step() for step in steps]):
+        transaction = self.transactional()
+        accepted = [
+            self.deliver([queue for queue in queues if not queue.deleted], message, mandatory and not queues)
+            for queues, message, mandatory in transaction.messages
+        ]
+        transaction.settle_now()
+        transaction.end()
+        if not all(accepted):
             raise AmqpError("PRECONDITION_FAILED", "partial tx completion")
         self.send(Tx.CommitOk())
 
     def tx_rollback(self, method: Any) -> None:
+        transaction = self.transactional()
+        self.unacked = dict(sorted([*self.unacked.items(), *transaction.deliveries().items()]))
+        transaction.end()
+        self.send(Tx.RollbackOk())
+
+    def transactional(self) -> Transaction:
         if self.transaction is None:
             raise AmqpError("PRECONDITION_FAILED", "channel is not transactional")
-        self.unacked = dict(sorted([*self.unacked.items(), *self.settled]))
-        self.transaction, self.settled = [], []
-        self.send(Tx.RollbackOk())
+        return self.transaction
 
     def channel_flow(self, method: Any) -> None:
         if not method.active:
@@ -472,8 +475,10 @@ class Channel:
         consumers, self.consumers = self.consumers, {}
         for consumer in consumers.values():
             consumer.queue.unsubscribe(consumer)
-        held = dict(sorted([*self.unacked.items(), *self.settled]))
-        self.unacked, self.settled, self.transaction = {}, [], None
+        held, self.unacked = self.unacked, {}
+        if self.transaction is not None:
+            held = dict(sorted([*held.items(), *self.transaction.deliveries().items()]))
+            self.transaction.end()
         settle_all(held.values(), "give_back")
         self.publish = self.raw = None
         self.parts = []

@@ -84,7 +84,10 @@ class Replies:
         return True
 
 
-def settle_all(deliveries: Iterable[tuple[Queue, Entry, Consumer | None]], how: str) -> bool:
+Delivery = tuple[Queue, Entry, Consumer | None]  # the consumer: None where a client asked with basic.get
+
+
+def settle_all(deliveries: Iterable[Delivery], how: str) -> None:
     """Settles deliveries by a method of their queues (ack, reject, requeue and so on); consumers may go on."""
     by_queue: dict[Queue, list[Entry]] = {}
     for queue, entry, consumer in deliveries:
@@ -97,4 +100,3 @@ def settle_all(deliveries: Iterable[tuple[Queue, Entry, Consumer | None]], how: 
         else:
             getattr(queue, how)(entries)
             queue.deliver()
-    return True

@@ -69,9 +69,7 @@ def running(*arguments: object, password: str | None = "secret") -> Iterator[Pro
 def waiting(connection: pika.BlockingConnection, queue: str) -> list[bytes]:
     """Return the bodies of the messages that wait in a queue, in order; they stay there."""
     channel = connection.channel()
-    count = channel.queue_declare(queue, passive=True).method.message_count
-    consuming = channel.consume(queue, inactivity_timeout=LIMIT)
-    found = [body for _, (_, _, body) in zip(range(count), consuming, strict=False)]
+    found = list(iter(lambda: channel.basic_get(queue)[2], None))
     channel.close()
     return found
 

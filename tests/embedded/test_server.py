@@ -189,6 +189,26 @@ def test_a_connection_that_breaks_gives_its_messages_back(running):
         assert channel.basic_get("q", auto_ack=True)[0].redelivered
 
 
+def test_a_client_that_asks_and_does_not_read_is_not_read_either(running):
+    broker = running()
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.queue_declare("q", durable=True)
+        for _ in range(40):
+            channel.basic_publish("", "q", bytes(1 << 20))
+        greedy = broker.raw(heartbeat=0)
+        greedy.sendall(frame.marshal(commands.Channel.Open(), 1))
+        for _ in range(40):
+            greedy.sendall(frame.marshal(commands.Basic.Get(0, "q", True), 1))
+            waiting = channel.queue_declare("q", passive=True).method.message_count
+        assert waiting > 10
+        heard = 0
+        while heard < 40 << 20:
+            heard += len(greedy.recv(1 << 20))
+        assert channel.queue_declare("q", passive=True).method.message_count == 0
+        greedy.close()
+
+
 def test_what_is_due_happens_without_anybody_asking(running):
     broker = running()
     with broker.connect() as connection:

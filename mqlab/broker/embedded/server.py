@@ -14,6 +14,7 @@ from mqlab.broker.embedded.session import Limits, Session
 
 Connection = commands.Connection
 HOST = "127.0.0.1"
+CLOGGED = 8 << 20  # bytes of answers a client has not read, from which nothing more is read from it
 HANDSHAKE = 10.0  # seconds a client has to log in and open its connection
 FAREWELL = 3.0  # seconds a client has to agree that its connection is closed
 
@@ -29,6 +30,7 @@ class Link(asyncio.Protocol):
         self.made = self.received = self.sent = server.now()
         self.closing_since: float | None = None
         self.blocked = False  # nothing is read until there is memory again
+        self.clogged = False  # nothing is read until the client has read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -54,12 +56,19 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.session.paused = False
         self.session.serve()
+        if self.clogged:
+            self.clogged = False
+            if not self.blocked:
+                self.transport.resume_reading()
 
     def flush(self) -> None:
         """Sends what has gathered; a connection whose end is agreed is closed."""
         if data := self.session.take_output():
             self.transport.write(data)
             self.sent = self.server.now()
+            if self.transport.get_write_buffer_size() > CLOGGED:  # it asks and asks, and does not read the answers
+                self.clogged = True
+                self.transport.pause_reading()
         if self.session.state == "closed":
             self.transport.close()
         else:
@@ -76,7 +85,7 @@ class Link(asyncio.Protocol):
                 self.transport.abort()
         if not session.heartbeat or session.state not in ("open", "running"):
             return
-        if now - self.received > 2 * session.heartbeat and not self.blocked:
+        if now - self.received > 2 * session.heartbeat and not (self.blocked or self.clogged):
             self.transport.abort()
         elif now - self.sent >= session.heartbeat / 2:
             self.transport.write(frames.PULSE)
@@ -210,4 +219,5 @@ class Server:
                 link.blocked = False
                 if link.session.wants("connection.blocked"):
                     link.session.send(Connection.Unblocked())
-                link.transport.resume_reading()
+                if not link.clogged:
+                    link.transport.resume_reading()

@@ -1,7 +1,11 @@
 """What the tests of brokers share besides fixtures."""
 
 import os
+import subprocess
+import sys
+import textwrap
 import threading
+import time
 from collections.abc import Callable
 
 import pika
@@ -14,6 +18,7 @@ from mqlab.broker.explain import explain
 from mqlab.broker.node import Node
 
 Start = Callable[..., broker.Broker]
+LIMIT = 60  # seconds for anything of these tests
 RUNNING = {"local": local.running, "docker": docker.running, "embedded": embedded.running}
 Connect = Callable[[broker.Broker], pika.BlockingConnection]
 
@@ -80,3 +85,30 @@ def frozen_or_dead(rabbit: broker.Broker, strike: Callable[[], object]) -> None:
     assert sorted(raised) == sorted(work.__name__ for work in works)
     for problem in raised.values():
         assert "broker.start() again" in (explain(problem) or ""), repr(problem)
+
+
+def learner(source: str, **environment: str) -> "subprocess.Popen[str]":
+    """Start a process that starts the broker, then says on a line what `source` prints, and waits to be told to end."""
+    script = "from mqlab import broker\nrabbit = broker.start()\n" + textwrap.dedent(source) + "\ninput()\n"
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", script],
+        env=os.environ | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def last_word(process: "subprocess.Popen[str]") -> str:
+    """Return what the learner says on a line that begins with >."""
+    assert process.stdout
+    return next(line[1:].strip() for line in process.stdout if line.startswith(">"))
+
+
+def until(happened: Callable[[], object], limit: float = LIMIT) -> None:
+    """Wait until that is so; fail after `limit` seconds."""
+    end = time.monotonic() + limit
+    while not happened():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)

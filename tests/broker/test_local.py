@@ -5,22 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pika
 import psutil
 import pytest
-from brokers import frozen_or_dead, need
+from brokers import LIMIT, frozen_or_dead, last_word, learner, need, until
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from mqlab import broker, paths
 from mqlab.broker import local, owners, watch
-
-LIMIT = 60  # seconds for anything of these tests
 
 
 @pytest.fixture
@@ -37,33 +33,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "home" / "broker" / "local"
     watch.off()
     local.stop()
-
-
-def learner(source: str, **environment: str) -> "subprocess.Popen[str]":
-    """Start a process that starts the broker, then says on a line what `source` prints, and waits to be told to end."""
-    script = "from mqlab import broker\nrabbit = broker.start()\n" + textwrap.dedent(source) + "\ninput()\n"
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", script],
-        env=os.environ | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-
-
-def last_word(process: "subprocess.Popen[str]") -> str:
-    """Return what the learner says on a line that begins with >."""
-    assert process.stdout
-    return next(line[1:].strip() for line in process.stdout if line.startswith(">"))
-
-
-def until(happened: Callable[[], object], limit: float = LIMIT) -> None:
-    """Wait until that is so; fail after `limit` seconds."""
-    end = time.monotonic() + limit
-    while not happened():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.05)
 
 
 def state(home: Path) -> dict[str, object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pamqp import encode
+
 from mqlab.broker.embedded import properties
 from mqlab.broker.embedded.errors import AmqpError
 from mqlab.broker.embedded.properties import TEN_YEARS
@@ -15,21 +17,22 @@ if TYPE_CHECKING:
 
 
 class Arguments(dict[str, Any]):
-    """The arguments of a declaration, decoded; `types` are the types they had on the wire, as RabbitMQ calls them."""
+    """The arguments of a declaration, decoded; `table` is how they came, sorted by name and without its length."""
 
-    def __init__(self, values: dict[str, Any] | None = None, types: dict[str, str] | None = None) -> None:
+    def __init__(self, values: dict[str, Any] | None = None, table: bytes | None = None) -> None:
         super().__init__(values or {})
-        self.types = types or {}
-
-    @classmethod
-    def read(cls, values: dict[str, Any] | None, table: bytes) -> Arguments:
-        """From decoded values, and the table they came in without its length."""
-        names = properties.TYPES
-        types = {name.decode(errors="replace"): names[value[0]] for name, value in properties.entries(table)}
-        return cls(values, types)
+        entries = dict(properties.entries(encode.field_table(dict(self))[4:] if table is None else table))
+        self.table = properties.headers_of(entries)
+        self.types = {name.decode(errors="replace"): properties.TYPES[value[0]] for name, value in entries.items()}
 
     def type(self, name: str) -> str:
+        """A value's type on the wire, as RabbitMQ calls it."""
         return self.types.get(name, "longstr")
+
+    def extended(self, name: str, value: str) -> Arguments:
+        """These arguments with one more."""
+        entries = {**dict(properties.entries(self.table)), name.encode(): b"S" + encode.long_string(value)}
+        return Arguments({**self, name: value}, properties.headers_of(entries))
 
 
 Check = Callable[[Arguments, str], str | None]  # what is wrong with the argument of this name, in Erlang's notation
@@ -248,7 +251,7 @@ def with_type(args: Arguments) -> Arguments:
     """The arguments with the queue's type among them: classic where none is asked for."""
     if args.get("x-queue-type") not in (None, "", "undefined"):
         return args
-    return Arguments({**args, "x-queue-type": "classic"}, {**args.types, "x-queue-type": "longstr"})
+    return args.extended("x-queue-type", "classic")
 
 
 def check_server_named(args: Arguments) -> None:

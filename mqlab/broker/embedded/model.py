@@ -14,7 +14,7 @@ from pamqp import decode, encode
 from mqlab.broker.embedded import arguments, deadletter
 from mqlab.broker.embedded.arguments import Arguments
 from mqlab.broker.embedded.errors import AmqpError
-from mqlab.broker.embedded.properties import Facts, facts, short
+from mqlab.broker.embedded.properties import Facts, entries, facts, long, short
 from mqlab.broker.embedded.queues import Message, Queue
 from mqlab.broker.embedded.quorum import QuorumQueue
 from mqlab.broker.embedded.routing import Binding, Exchange, route
@@ -74,12 +74,11 @@ class VirtualHost:
 
     def route(self, exchange: str, key: str, facts: Facts) -> list[Any]:
         """The queues a message goes to, remembered where only exchange and key decide."""
-        if facts.cc or facts.bcc:
-            return self.way(exchange, [key, *facts.cc, *facts.bcc], facts.table())
-        if (known := self.routes.get((exchange, key))) is not None:
+        if (known := self.routes.get((exchange, key))) is not None and not (facts.cc or facts.bcc):
             return known
-        queues = self.way(exchange, [key], facts.table())
-        if not self.by_headers(exchange):
+        by_headers = self.by_headers(exchange)
+        queues = self.way(exchange, [key, *facts.cc, *facts.bcc], facts.table() if by_headers else {})
+        if not by_headers and not (facts.cc or facts.bcc):
             if len(self.routes) >= ROUTES:
                 self.routes.clear()
             self.routes[exchange, key] = queues
@@ -140,14 +139,8 @@ class VirtualHost:
         made = self.exchanges[name] = Exchange(name, kind, durable, auto_delete, internal, args)
         self.routes.clear()
         if durable:
-            spec = {
-                "type": kind,
-                "auto_delete": auto_delete,
-                "internal": internal,
-                "arguments": args,
-                "types": args.types,
-            }
-            self.broker.define(self, "exchange", name, spec)
+            spec = {"type": kind, "auto_delete": auto_delete, "internal": internal}
+            self.broker.define(self, "exchange", name, specified(spec, args))
         return made
 
     def delete_exchange(self, name: str, if_unused: bool = False) -> None:
@@ -210,8 +203,8 @@ class VirtualHost:
         self.broker.check_queue_limit(name)
         made = self.make_queue(name, durable, auto_delete, owner, args, self.broker.next_number())
         if durable:
-            spec = {"number": made.number, "auto_delete": auto_delete, **specified(args)}
-            self.broker.define(self, "queue", name, spec)
+            spec = {"number": made.number, "auto_delete": auto_delete}
+            self.broker.define(self, "queue", name, specified(spec, args))
         return made
 
     def make_queue(
@@ -286,29 +279,34 @@ def short_of(data: bytes) -> bytes:
     return bytes((len(data),)) + data
 
 
-def specified(args: Arguments) -> dict[str, Any]:
-    """Arguments as the journal keeps them."""
-    return {"arguments": args, "types": args.types}
+def specified(spec: dict[str, Any], args: Arguments) -> bytes:
+    """What the journal keeps of a definition: a table, in it the arguments as they came."""
+    return long(encode.field_table(spec)[4:] + short("arguments") + b"F" + long(args.table))
+
+
+def read_spec(spec: bytes) -> tuple[dict[str, Any], Arguments]:
+    values: dict[str, Any] = decode.field_table(spec)[1]
+    table = dict(entries(spec[4:]))[b"arguments"][5:]
+    return values, Arguments(values["arguments"], table)
 
 
 def find_binding(exchange: Exchange, destination: Any, key: str, args: Arguments) -> Binding | None:
-    same = (b for b in exchange.bindings if b.destination is destination and b.key == key and b.arguments == args)
+    same = (
+        b
+        for b in exchange.bindings
+        if b.destination is destination and b.key == key and b.arguments.table == args.table
+    )
     return next(same, None)
 
 
-def binding_spec(binding: Binding) -> dict[str, Any]:
+def binding_spec(binding: Binding) -> bytes:
     to = binding.destination
-    return {
-        "source": binding.source.name,
-        "kind": to.kind,
-        "to": to.name,
-        "key": binding.key,
-        "arguments": binding.arguments,
-    }
+    spec = {"source": binding.source.name, "kind": to.kind, "to": to.name, "key": binding.key}
+    return specified(spec, binding.arguments)
 
 
 def binding_name(binding: Binding) -> str:
-    return encode.field_table(binding_spec(binding)).hex()
+    return binding_spec(binding).hex()
 
 
 class Broker:
@@ -394,9 +392,9 @@ class Broker:
 
     # The journal.
 
-    def define(self, vhost: VirtualHost, kind: str, name: str, spec: dict[str, Any]) -> None:
+    def define(self, vhost: VirtualHost, kind: str, name: str, spec: bytes) -> None:
         if self.journal is not None:
-            self.journal.define(vhost.name, kind, name, encode.field_table(spec))
+            self.journal.define(vhost.name, kind, name, spec)
 
     def undefine(self, vhost: VirtualHost, kind: str, name: str) -> None:
         if self.journal is not None:
@@ -409,13 +407,12 @@ class Broker:
         for vhost, kind, name, spec in self.journal.definitions():
             host = self.vhosts.setdefault(vhost, VirtualHost(self, vhost))
             if kind != "vhost":
-                self.recover_definition(host, kind, name, decode.field_table(spec)[1])
+                self.recover_one(host, kind, name, *read_spec(spec))
         for host in self.vhosts.values():
             for queue in list(host.queues.values()):
                 queue.tick()
 
-    def recover_definition(self, host: VirtualHost, kind: str, name: str, spec: dict[str, Any]) -> None:
-        args = Arguments(spec.get("arguments"), spec.get("types"))
+    def recover_one(self, host: VirtualHost, kind: str, name: str, spec: dict[str, Any], args: Arguments) -> None:
         if kind == "exchange":
             host.exchanges[name] = Exchange(
                 name, spec["type"], True, spec["auto_delete"], spec["internal"], spec["arguments"]
@@ -431,7 +428,7 @@ class Broker:
     def recover_messages(self, queue: Queue) -> None:
         assert self.journal is not None
         shared: dict[bytes, bytes] = {}  # one object for equal addresses
-        for position, exchange, key, raw, body in self.journal.messages(queue.number):
+        for position, exchange, key, raw, body, expires in self.journal.messages(queue.number):
             address = short_of(exchange) + short_of(key)
             known = deadletter.recovered(facts(raw))
-            queue.restore(Message(shared.setdefault(address, address), known.raw, body, known), position)
+            queue.restore(Message(shared.setdefault(address, address), known.raw, body, known), position, expires)

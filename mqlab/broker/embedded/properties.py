@@ -185,7 +185,15 @@ class Facts:
 
     def table(self) -> dict[str, Any]:
         """The headers, decoded."""
-        return decode.field_table(long(self.headers))[1] if self.headers else {}
+        return {name.decode(errors="surrogateescape"): value_of(value) for name, value in entries(self.headers or b"")}
+
+
+def value_of(typed: bytes) -> Any:
+    """A table's value, decoded; as bytes where it cannot be."""
+    try:
+        return decode.embedded_value(typed)[1]
+    except (struct.error, ValueError, OverflowError, OSError):
+        return typed
 
 
 def headers_of(table: dict[bytes, bytes]) -> bytes:

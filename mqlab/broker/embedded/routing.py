@@ -16,7 +16,7 @@ class Binding:
     source: Exchange
     destination: Any  # Queue or Exchange
     key: str
-    arguments: dict[str, Any]
+    arguments: Any  # Arguments
     durable: bool = False
 
 

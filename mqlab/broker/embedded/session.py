@@ -418,15 +418,25 @@ def read_method(payload: bytes) -> Any:
     read = method()
     try:
         read.unmarshal(payload[4:])
+        if hasattr(read, "arguments"):
+            read.arguments = Arguments(read.arguments, arguments_table(payload))
     except UnicodeDecodeError as error:
         raise AmqpError("FRAME_ERROR", "Malformed UTF-8 in shortstr", NOTHING) from error
-    except (struct.error, ValueError, IndexError, TypeError, UnmarshalingException) as error:
+    except UNREADABLE as error:
         raise frames.cannot_decode(payload) from error
-    if hasattr(read, "arguments"):
-        read.arguments = Arguments.read(read.arguments, arguments_table(payload))
     return read
 
 
+UNREADABLE = (
+    struct.error,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    OSError,
+    RecursionError,
+    UnmarshalingException,
+)
 # Before a method's arguments come: this many short strings, then a byte of bits or none.
 LAYOUT = {
     commands.Exchange.Declare.index: (2, 1),

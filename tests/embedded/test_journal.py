@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 def bodies(path: Path, queue: int) -> dict[int, bytes]:
     """Open the journal as after a restart; return what it has of the queue, in its order."""
     journal = Journal(path)
-    found = {position: body for position, *_, body in journal.messages(queue)}
+    found = {position: body for position, _, _, _, body, _ in journal.messages(queue)}
     journal.close()
     assert list(found) == sorted(found)
     return found
@@ -58,13 +58,13 @@ def test_a_message_comes_back_byte_for_byte(path: Path) -> None:
     journal = Journal(path)
     last = 2**40 - 1
     journal.keep(7, last, Text(b"", exchange=b""))
-    journal.keep(7, 0, Text(bytes(range(256)) * 9))
+    journal.keep(7, 0, Text(bytes(range(256)) * 9), expires=1764000000.25)
     journal.keep(8, 0, Text(b"another queue's"))
     journal.close()
     head = (b"sign-ups", b"\x10\x00\x02")
     assert list(Journal(path).messages(7)) == [
-        (0, b"campus", *head, bytes(range(256)) * 9),
-        (last, b"", *head, b""),
+        (0, b"campus", *head, bytes(range(256)) * 9, 1764000000.25),
+        (last, b"", *head, b"", None),
     ]
 
 

@@ -27,7 +27,8 @@ CREATE TABLE definition (
     id INTEGER PRIMARY KEY, vhost BLOB, kind TEXT, name BLOB, spec BLOB, UNIQUE (vhost, kind, name));
 -- A message is in its entry. One that went to several queues at once is in `shared`, as long as an entry needs it.
 CREATE TABLE entry (
-    place INTEGER PRIMARY KEY, exchange BLOB, routing_key BLOB, properties BLOB, body BLOB, shared INTEGER);
+    place INTEGER PRIMARY KEY, exchange BLOB, routing_key BLOB, properties BLOB, body BLOB, shared INTEGER,
+    expires REAL);
 CREATE TABLE shared (
     id INTEGER PRIMARY KEY, exchange BLOB, routing_key BLOB, properties BLOB, body BLOB, entries INTEGER);
 CREATE TRIGGER dropped AFTER DELETE ON entry WHEN old.shared IS NOT NULL BEGIN
@@ -60,6 +61,7 @@ class Journal:
         """Open the journal, or make it; raises JournalError when it is damaged, not ours, or in use."""
         self._path = path
         self._kept: dict[int, Message] = {}  # by place, since the last commit
+        self._expires: dict[int, float] = {}  # those of them that do
         self._dropped: list[tuple[int]] = []
         with self._explained():
             # Where it was made anew, only its owner may read the messages.
@@ -94,14 +96,14 @@ class Journal:
             for vhost, kind, name, spec in found:
                 yield vhost.decode(*NAMES), kind, name.decode(*NAMES), spec
 
-    def messages(self, queue: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
-        """Give (position, exchange, routing key, properties, body) of each message in the queue, by position."""
+    def messages(self, queue: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes, float | None]]:
+        """Give (position, exchange, routing key, properties, body, expires) of each message in a queue, by position."""
         fields = ", ".join(
             f"coalesce(s.{name}, e.{name})" for name in ("exchange", "routing_key", "properties", "body")
         )
         with self._explained():
             yield from self._database.execute(
-                f"SELECT e.place - ?1, {fields} FROM entry e LEFT JOIN shared s ON s.id = e.shared "
+                f"SELECT e.place - ?1, {fields}, e.expires FROM entry e LEFT JOIN shared s ON s.id = e.shared "
                 "WHERE e.place >= ?1 AND e.place < ?2 ORDER BY e.place",
                 (queue << POSITIONS, queue + 1 << POSITIONS),
             )
@@ -119,12 +121,17 @@ class Journal:
         found = (vhost.encode(*NAMES), kind, name.encode(*NAMES))
         self._change("DELETE FROM definition WHERE (vhost, kind, name) = (?, ?, ?)", found)
 
-    def keep(self, queue: int, position: int, message: Message) -> None:
-        """Note that a message is in a queue; positions are from 0 to 2**40 - 1, queues from 0 to 2**23 - 1.
+    def keep(self, queue: int, position: int, message: Message, expires: float | None = None) -> None:
+        """Note that a message is in a queue, and until when (seconds of the clock that the broker goes by).
+
+        Positions are from 0 to 2**40 - 1, queues from 0 to 2**23 - 1.
 
         One message that is kept in several queues before the next commit is stored once.
         """
-        self._kept[queue << POSITIONS | position] = message
+        place = queue << POSITIONS | position
+        self._kept[place] = message
+        if expires is not None:
+            self._expires[place] = expires
 
     def drop(self, queue: int, position: int) -> None:
         """Note that a message left the queue for good; one that came since the last commit is never written."""
@@ -152,7 +159,7 @@ class Journal:
             if self._kept:
                 self._write(self._kept)
             self._database.execute("COMMIT")
-        self._dropped, self._kept = [], {}
+        self._dropped, self._kept, self._expires = [], {}, {}
 
     def _write(self, kept: dict[int, Message]) -> None:
         """Insert the entries, and into `shared` the messages that have several."""
@@ -163,20 +170,15 @@ class Journal:
         rows: list[tuple[object, ...]] = []
         for place, message in kept.items():
             key = id(message)
+            fields = (message.exchange, message.routing_key, message.properties, message.body)
             if copies[key] == 1:
-                rows.append((place, message.exchange, message.routing_key, message.properties, message.body, None))
+                rows.append((place, *fields, None, self._expires.get(place)))
                 continue
             if key not in ids:
-                fields = (message.exchange, message.routing_key, message.properties, message.body, copies[key])
-                ids[key] = (
-                    self._database.execute(
-                        "INSERT INTO shared (exchange, routing_key, properties, body, entries) VALUES (?, ?, ?, ?, ?)",
-                        fields,
-                    ).lastrowid
-                    or 0
-                )
-            rows.append((place, None, None, None, None, ids[key]))
-        self._database.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+                insert = "INSERT INTO shared (exchange, routing_key, properties, body, entries) VALUES (?, ?, ?, ?, ?)"
+                ids[key] = self._database.execute(insert, (*fields, copies[key])).lastrowid or 0
+            rows.append((place, None, None, None, None, ids[key], self._expires.get(place)))
+        self._database.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Write what was noted, and close the file."""

@@ -183,11 +183,9 @@ class Queue:
             self.expire()
         return True
 
-    def restore(self, message: Message, position: int) -> None:
+    def restore(self, message: Message, position: int, expires: float | None) -> None:
         """Takes a message up from the journal."""
-        entry = Entry(message, position)
-        if self.ttl is not None or message.facts.expiration is not None:
-            entry.expires = self.expiry(message)
+        entry = Entry(message, position, expires)
         self.position = max(self.position, position)
         message.copies += 1
         self.broker.memory += ENTRY_COST + len(message.body)
@@ -218,7 +216,7 @@ class Queue:
         message.copies += 1
         self.broker.memory += ENTRY_COST + len(message.body) if message.copies == 1 else ENTRY_COST
         if self.journal is not None and (message.facts.persistent or self.keeps_all):
-            self.journal.keep(self.number, entry.position, message)
+            self.journal.keep(self.number, entry.position, message, entry.expires)
 
     def forget(self, entry: Entry) -> None:
         """The message has left this queue for good."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pika
+import psutil
 import pytest
 from program import LIMIT, Program, folder, running, waiting
 
@@ -38,17 +39,12 @@ def test_it_says_one_line_and_ends_cleanly(how: str) -> None:
 
 def test_it_listens_on_this_machine_only_and_lets_in_its_user_only() -> None:
     with running() as program:
-        listening = [c.laddr for c in processes_of(program) if c.status == "LISTEN"]
+        connections = psutil.Process(program.process.pid).net_connections()
+        listening = [one.laddr for one in connections if one.status == psutil.CONN_LISTEN]
         assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", program.port)]
         program.password = "wrong"
         with pytest.raises(pika.exceptions.ProbableAuthenticationError):
             program.connect()
-
-
-def processes_of(program: Program) -> list:
-    import psutil
-
-    return psutil.Process(program.process.pid).net_connections()
 
 
 def test_without_a_password_it_makes_one_and_says_it() -> None:
@@ -179,6 +175,25 @@ def test_a_message_does_not_live_longer_for_a_restart(tmp_path: Path) -> None:
         while not (found := waiting(connection, "old")) and time.monotonic() < end + LIMIT:
             assert waiting(connection, "late") == [b"there"]
         assert found == [b"gone"] and waiting(connection, "short") == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the files of a program that runs")
+def test_when_the_disk_is_full_it_confirms_no_more_and_says_so(tmp_path: Path) -> None:
+    data, confirmed = folder(tmp_path), 0
+    with running("--data", data) as program:
+        psutil.Process(program.process.pid).rlimit(psutil.RLIMIT_FSIZE, (2**20, 2**20))
+        with pytest.raises(pika.exceptions.AMQPError), program.connect() as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.queue_declare("sign-ups", durable=True)
+            while True:
+                channel.basic_publish("", "sign-ups", b"x" * 10_000, PERSISTENT)
+                confirmed += 1
+        assert program.process.wait(LIMIT) == 1
+        assert "Is there room on the disk" in program.end()[1]
+    assert confirmed > 10
+    with running("--data", data) as program, program.connect() as connection:
+        assert len(waiting(connection, "sign-ups")) == confirmed
 
 
 def test_what_was_deleted_stays_deleted(tmp_path: Path) -> None:

@@ -1,0 +1,5 @@
+"""The scenarios, by subject."""
+
+from scenarios import confirms, connections, dead_letters, exchanges, learners, messages, queues, quorum
+
+__all__ = ["confirms", "connections", "dead_letters", "exchanges", "learners", "messages", "queues", "quorum"]

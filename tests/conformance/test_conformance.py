@@ -1,0 +1,77 @@
+"""Every scenario on the embedded broker, and on the RabbitMQ of this test run: both answer as RabbitMQ 4.3 was recorded to."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import scenarios  # noqa: F401 - collects them
+from world import ANSWERS, SCENARIOS, run_all
+
+from mqlab import broker
+from mqlab.broker import embedded
+from mqlab.broker.node import Node
+
+RECORDED = json.loads(ANSWERS.read_text(encoding="utf-8"))
+Played = Callable[[str], list[Any]]
+
+
+def play(request: pytest.FixtureRequest, node: Node) -> Played:
+    """Play at once all the scenarios that this run asks for; a function that gives the transcript of one."""
+    asked = {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if request.fixturename in getattr(item, "fixturenames", ())
+    }
+    played = run_all(sorted(asked), node)
+
+    def transcript(name: str) -> list[Any]:
+        heard = played[name]
+        if isinstance(heard, BaseException):
+            raise heard
+        return heard
+
+    return transcript
+
+
+@pytest.fixture(scope="module")
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """What the embedded broker answers."""
+    with pytest.MonkeyPatch.context() as own:
+        own.setenv("MQLAB_HOME", str(tmp_path_factory.mktemp("home")))
+        own.setenv("MQLAB_OWNER", str(os.getpid()))
+        own.delenv("MQLAB_BROKER", raising=False)
+        node = embedded.start()
+        try:
+            return play(request, node)
+        finally:
+            embedded.stop()
+
+
+@pytest.fixture(scope="module")
+def real(request: pytest.FixtureRequest, rabbit: broker.Broker) -> tuple[Played, str]:
+    """What RabbitMQ answers, and its version."""
+    if rabbit.kind not in ("docker", "local"):
+        pytest.skip("no RabbitMQ of our own: the record stands for it")
+    node = broker.start_shared(rabbit.kind, kept=False)
+    return play(request, node), rabbit.version
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_the_embedded_broker_answers_as_rabbitmq_4_3(small: Played, name: str) -> None:
+    assert small(name) == RECORDED[name]
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_rabbitmq_answers_as_recorded(real: tuple[Played, str], name: str) -> None:
+    played, version = real
+    differs = SCENARIOS[name].differs
+    if differs and version.startswith("3."):
+        assert played(name) != RECORDED[name], "RabbitMQ 3.10 answers the same: no need to excuse it"
+        pytest.skip(differs)
+    assert played(name) == RECORDED[name]
+
+
+def test_the_record_is_complete_and_all_of_it_used() -> None:
+    assert sorted(RECORDED) == sorted(SCENARIOS)

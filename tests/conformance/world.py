@@ -1,0 +1,145 @@
+"""What a scenario gets: an empty virtual host on some broker, clients for it, and the transcript they write."""
+
+import contextlib
+import json
+import re
+import secrets
+import time
+import urllib.error
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pika
+from wire import LIMIT, Channel, Wire
+
+from mqlab.broker import space
+from mqlab.broker.node import Node, in_path
+
+ANSWERS = Path(__file__).with_name("answers.json")  # of RabbitMQ 4.3, by scenario; made by record.py
+AT_ONCE = 6
+SCENARIOS: dict[str, "Scenario"] = {}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A client program; `differs` says why RabbitMQ 3.10 truly answers otherwise."""
+
+    name: str
+    play: Callable[["World"], None]
+    differs: str
+
+
+def scenario(play: Callable[["World"], None] | None = None, *, differs: str = "") -> Any:
+    """Collect a function of a `World` under the name of its file and its own."""
+
+    def collect(play: Callable[["World"], None]) -> Callable[["World"], None]:
+        name = f"{play.__module__.rpartition('.')[2]}-{play.__name__}"
+        assert name not in SCENARIOS
+        SCENARIOS[name] = Scenario(name, play, differs)
+        return play
+
+    return collect(play) if play else collect
+
+
+class World:
+    """An empty virtual host for one scenario."""
+
+    def __init__(self, node: Node, vhost: str) -> None:
+        self.node = node
+        self.vhost = vhost
+        self.log: list[Any] = []
+        self.wires: list[Wire] = []
+        self.connections: list[pika.BlockingConnection] = []
+
+    def note(self, *entry: Any) -> None:
+        self.log.append(list(entry))
+
+    def dial(self, polite: bool = True) -> Wire:
+        """A connection on which nothing was said yet."""
+        self.wires.append(Wire(self.node.port, self.note, polite))
+        return self.wires[-1]
+
+    def connect(self, polite: bool = True, **options: Any) -> Wire:
+        """An open connection."""
+        wire = self.dial(polite)
+        heard = wire.log_in(self.node, self.vhost, **options)
+        if heard[0] != "Connection.OpenOk":
+            self.note("not open", *heard)
+        return wire
+
+    def channel(self) -> Channel:
+        """A channel on an open connection of its own."""
+        return self.connect().channel()
+
+    def fill(self, queue: str, *bodies: str, **properties: Any) -> None:
+        """Put messages into a queue, silently; they are there when this returns."""
+        channel = self.channel()
+        channel.confirms()
+        for body in bodies:
+            channel.publish("", queue, body, **properties)
+        until = time.monotonic() + LIMIT
+        tag = 0
+        while tag < len(bodies) and time.monotonic() < until:
+            heard = channel.wire.hear(channel.number, lambda entry: True)
+            if heard[0] != "Basic.Ack":
+                self.note("not put", *heard)
+                return
+            tag = heard[1]["delivery_tag"]
+        channel.wire.close()
+
+    def pika(self, **options: Any) -> pika.BlockingConnection:
+        """A connection of the client that learners use."""
+        parameters = pika.URLParameters(space.address(self.node, self.vhost))
+        for name, value in options.items():
+            setattr(parameters, name, value)
+        self.connections.append(pika.BlockingConnection(parameters))
+        return self.connections[-1]
+
+    def close(self) -> None:
+        for wire in self.wires:
+            wire.close()
+        for connection in self.connections:
+            with contextlib.suppress(pika.exceptions.AMQPError, OSError):
+                connection.close()
+
+
+def run(scenario: Scenario, node: Node) -> list[Any]:
+    """Play a scenario on an empty virtual host; its transcript, evened out."""
+    vhost = f"scenario-{secrets.token_hex(8)}"  # always as long, as RabbitMQ cuts long texts
+    path = f"vhosts/{in_path(vhost)}"
+    node.api("PUT", path, {})
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    node.api("PUT", f"permissions/{in_path(vhost)}/{in_path(node.user)}", everything)
+    world = World(node, vhost)
+    try:
+        scenario.play(world)
+    finally:
+        world.close()
+        with contextlib.suppress(urllib.error.HTTPError):
+            node.api("DELETE", path)
+    return even(json.loads(json.dumps(world.log)), vhost)
+
+
+MADE = re.compile(r"amq\.(?:gen|ctag)-[\w-]+|amq\.rabbitmq\.reply-to\.[\w.+/=-]+")
+
+
+def run_all(names: Iterable[str], node: Node) -> dict[str, list[Any] | Exception]:
+    """Play scenarios side by side: some wait for seconds until a broker cuts the connection. Their transcripts."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        plays = {name: pool.submit(run, SCENARIOS[name], node) for name in names}
+    return {name: play.exception() or play.result() for name, play in plays.items()}
+
+
+def even(log: list[Any], vhost: str) -> list[Any]:
+    """Give names that the broker makes, and the virtual host's, the same text everywhere."""
+    made: dict[str, str] = {}
+
+    def name(found: re.Match[str]) -> str:
+        kind = "".join(re.findall(r"gen|ctag|reply-to", found[0]))
+        return made.setdefault(found[0], f"<{kind} {len(made) + 1}>")
+
+    text = json.dumps(log, ensure_ascii=False).replace(vhost, "<vhost>")
+    return json.loads(MADE.sub(name, text))

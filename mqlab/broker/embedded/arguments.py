@@ -88,6 +88,10 @@ def typed(args: Arguments, name: str) -> str:
 # Exchanges.
 
 
+# RabbitMQ says "invalid", not "unknown", of words that its own code uses for something else; these are some of them.
+OTHER_WORDS = {"", "broadcast", "foo", "none", "priority", "queue", "random", "rpc", "square", "stream", "unknown"}
+
+
 def check_exchange_type(kind: str) -> None:
     if kind in ("x-local-random", "x-modulus-hash"):
         raise AmqpError(
@@ -95,7 +99,7 @@ def check_exchange_type(kind: str) -> None:
             f"exchange type '{kind}': this small broker has direct, fanout, topic and headers; for others use RabbitMQ",
         )
     if kind not in TYPES:
-        refuse(f"unknown exchange type '{kind}'")
+        refuse(f"{'invalid' if kind in OTHER_WORDS else 'unknown'} exchange type '{kind}'")
 
 
 def check_string(called: str, name: str, args: Arguments) -> None:

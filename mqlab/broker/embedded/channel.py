@@ -82,6 +82,12 @@ class Channel:
         self.publish = frames.read_publish(payload)
         self.raw = None
 
+    def basic_deliver(self, method: Any) -> None:
+        """A client has nothing to deliver: it is told so when all of the message is there."""
+        self.publish, self.raw = frames.NO_PUBLISH, None
+
+    basic_return = basic_get_ok = basic_deliver
+
     def expect(self, kind: int) -> None:
         """Refuses a frame that does not belong where it came."""
         if self.publish is None:
@@ -135,6 +141,8 @@ class Channel:
         publish, raw = self.publish, self.raw
         self.publish = self.raw = None
         assert publish is not None and raw is not None
+        if publish is frames.NO_PUBLISH:
+            raise AmqpError("COMMAND_INVALID", "unimplemented method")
         if publish.immediate:
             raise AmqpError("NOT_IMPLEMENTED", "immediate=true")
         exchange = self.vhost.exchange(publish.exchange)
@@ -410,6 +418,10 @@ class Channel:
             return
         self.vhost.check_exclusive(queue, self.session)
         called = self.vhost.called("queue", name)
+        if queue.type == "quorum" and (method.if_unused or method.if_empty):
+            flag = "if-unused" if method.if_unused else "if-empty"
+            text = f"queue.delete operations with {flag} flag set are not supported by quorum queues"
+            raise AmqpError("NOT_IMPLEMENTED", f"cannot delete {called}. {text}")
         if method.if_unused and queue.consumers:
             raise AmqpError("PRECONDITION_FAILED", f"{called} in use")
         queue.expire()

@@ -49,6 +49,9 @@ class Publish(NamedTuple):
     immediate: bool
 
 
+NO_PUBLISH = Publish("", "", b"", False, False)  # stands for a method with content that is none
+
+
 @lru_cache(maxsize=4096)
 def read_publish(payload: bytes) -> Publish:
     """Reads the payload of a basic.publish."""

@@ -172,7 +172,7 @@ class Queue:
             entry.expires = self.expiry(message)
         self.hold(entry)
         if not self.ready and (consumer := self.next_consumer()):
-            consumer.take(entry)
+            self.hand_over(entry, consumer)
             return True
         self.ready.append(entry)
         if self.max_bytes is not None:
@@ -182,6 +182,11 @@ class Queue:
         if entry.expires is not None:
             self.expire()
         return True
+
+    def hand_over(self, entry: Entry, consumer: Consumer) -> None:
+        """Gives a message to a consumer without ever having let it wait: then it does not count as redelivered."""
+        entry.failures = 0
+        consumer.take(entry)
 
     def restore(self, message: Message, position: int, expires: float | None) -> None:
         """Takes a message up from the journal."""

@@ -77,6 +77,9 @@ class QuorumQueue(Queue):
             self.active = best
         return super().next_consumer()
 
+    def hand_over(self, entry: Entry, consumer: Consumer) -> None:
+        consumer.take(entry)
+
     def put(self, message: Message) -> bool:
         accepted = super().put(message)
         if self.bounded and self.overflow == "reject-publish" and not self.below(1):

@@ -17,6 +17,7 @@ from mqlab.broker.embedded.arguments import Arguments
 from mqlab.broker.embedded.channel import NOTHING, Channel
 from mqlab.broker.embedded.errors import AmqpError, Unanswered
 from mqlab.broker.embedded.model import Broker, VirtualHost
+from mqlab.broker.embedded.properties import entries
 
 Connection = commands.Connection
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ CAPABILITIES = (
     "per_consumer_qos",
     "direct_reply_to",
 )
+FRAME_MIN = 8192
 PROPERTIES: Any = {
     "capabilities": dict.fromkeys(CAPABILITIES, True),
     "cluster_name": "mqlab@localhost",
@@ -339,7 +341,7 @@ class Session:
         self.client = capabilities if isinstance(capabilities, dict) else {}
         user, password = credentials(method.mechanism, method.response)
         if (user, password) != (self.user, self.password):
-            if method.mechanism not in MECHANISMS or not self.wants("authentication_failure_close"):
+            if not self.wants("authentication_failure_close"):
                 raise Unanswered
             text = f"Login was refused using authentication mechanism {method.mechanism}. "
             raise AmqpError("ACCESS_REFUSED", f"{text}For details see the broker logfile.", NOTHING)
@@ -349,7 +351,7 @@ class Session:
     def tune_ok(self, method: Any) -> None:
         """What the client chose has to be within what was offered; RabbitMQ ends the connection without a word too."""
         for asked, offered, least in (
-            (method.frame_max, self.limits.frame_max, 4096),
+            (method.frame_max, self.limits.frame_max, FRAME_MIN),
             (method.channel_max, self.limits.channels, 0),
         ):
             if asked == 0 or asked > offered or asked < least:
@@ -423,6 +425,8 @@ def read_method(payload: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise AmqpError("FRAME_ERROR", "Malformed UTF-8 in shortstr", NOTHING) from error
     except UNREADABLE as error:
+        if int.from_bytes(payload[:4], "big") in LAYOUT and broken(payload):
+            raise Unanswered from error
         raise frames.cannot_decode(payload) from error
     return read
 
@@ -450,12 +454,27 @@ LAYOUT = {
 
 
 def arguments_table(payload: bytes) -> bytes:
-    """The table of arguments in a method's payload, without its length: for the types of its values."""
+    """The table of arguments in a method's payload, without its length: for the types of its values. IndexError: there is none."""
     strings, bits = LAYOUT[int.from_bytes(payload[:4], "big")]
     at = 6  # class, method, ticket
     for _ in range(strings):
         at += 1 + payload[at]
-    return payload[at + bits + 4 :]
+    at += bits + 4
+    if int.from_bytes(payload[at - 4 : at], "big") != len(payload) - at:
+        raise IndexError("the table has another length than it says")
+    return payload[at:]
+
+
+def broken(payload: bytes) -> bool:
+    """Is it the table of arguments that cannot be read? RabbitMQ has no words for that."""
+    try:
+        table = arguments_table(payload)
+    except IndexError:
+        return False
+    try:
+        return not list(entries(table))
+    except ValueError:
+        return True
 
 
 def credentials(mechanism: str, response: str | bytes) -> tuple[str, str]:
@@ -467,5 +486,6 @@ def credentials(mechanism: str, response: str | bytes) -> tuple[str, str]:
             return parts[1].decode(errors="replace"), parts[2].decode(errors="replace")
     elif mechanism == "AMQPLAIN":
         table = decode.field_table(len(data).to_bytes(4, "big") + data)[1]
-        return str(table.get("LOGIN")), str(table.get("PASSWORD"))
-    return "", ""
+        if "LOGIN" in table and "PASSWORD" in table:
+            return str(table["LOGIN"]), str(table["PASSWORD"])
+    raise Unanswered

@@ -10,6 +10,7 @@ from pamqp import commands
 from mqlab.broker.embedded import arguments, frames
 from mqlab.broker.embedded.consumers import Consumer, Delivery, Replies, settle_all
 from mqlab.broker.embedded.errors import AmqpError
+from mqlab.broker.embedded.methods import NOTHING
 from mqlab.broker.embedded.model import REPLY_TO, generated
 from mqlab.broker.embedded.properties import Facts, facts, join, short, split
 from mqlab.broker.embedded.queues import Message
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Basic, Tx = commands.Basic, commands.Tx
 
 
-NOTHING = b"\0\0\0\0"  # no method to blame
 MESSAGE_SIZE = 1 << 29  # what no message may exceed, whatever the configured limit
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pamqp import commands, decode, frame
-from pamqp.exceptions import UnmarshalingException
 
 from mqlab.broker.embedded import frames
-from mqlab.broker.embedded.arguments import Arguments
-from mqlab.broker.embedded.channel import NOTHING, Channel
+from mqlab.broker.embedded.channel import Channel
 from mqlab.broker.embedded.errors import AmqpError, Unanswered
+from mqlab.broker.embedded.methods import HANDLERS, NOTHING, read_method
 from mqlab.broker.embedded.model import Broker, VirtualHost
-from mqlab.broker.embedded.properties import entries
 
 Connection = commands.Connection
 log = logging.getLogger(__name__)
@@ -27,11 +24,6 @@ PROTOCOL, PROTOCOL_0_9 = b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09"
 CHANNEL_CLOSE, CHANNEL_CLOSE_OK = b"\x00\x14\x00\x28", b"\x00\x14\x00\x29"
 ACCESS_REQUEST, ACCESS_REQUEST_OK = b"\x00\x1e\x00\x0a", b"\x00\x1e\x00\x0b\x00\x01"
 CHANNEL_OPEN_OK = b"\x00\x14\x00\x0b\x00\x00\x00\x00"
-# The names of Channel's methods: queue.declare is answered by `queue_declare`.
-HANDLERS = {
-    index: re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", vars(method)["name"]).lower()
-    for index, method in commands.INDEX_MAPPING.items()
-}
 CAPABILITIES = (
     "publisher_confirms",
     "exchange_exchange_bindings",
@@ -410,71 +402,6 @@ class Session:
         if self.vhost is not None:
             for queue in [queue for queue in self.vhost.queues.values() if queue.owner is self]:
                 self.vhost.delete_queue(queue)
-
-
-def read_method(payload: bytes) -> Any:
-    """A method that pamqp knows; RabbitMQ ends the connection without a word where it knows none."""
-    method = commands.INDEX_MAPPING.get(int.from_bytes(payload[:4], "big"))
-    if method is None:
-        raise Unanswered
-    read = method()
-    try:
-        read.unmarshal(payload[4:])
-        if hasattr(read, "arguments"):
-            read.arguments = Arguments(read.arguments, arguments_table(payload))
-    except UnicodeDecodeError as error:
-        raise AmqpError("FRAME_ERROR", "Malformed UTF-8 in shortstr", NOTHING) from error
-    except UNREADABLE as error:
-        if int.from_bytes(payload[:4], "big") in LAYOUT and broken(payload):
-            raise Unanswered from error
-        raise frames.cannot_decode(payload) from error
-    return read
-
-
-UNREADABLE = (
-    struct.error,
-    ValueError,
-    LookupError,
-    TypeError,
-    OverflowError,
-    OSError,
-    RecursionError,
-    UnmarshalingException,
-)
-# Before a method's arguments come: this many short strings, then a byte of bits or none.
-LAYOUT = {
-    commands.Exchange.Declare.index: (2, 1),
-    commands.Exchange.Bind.index: (3, 1),
-    commands.Exchange.Unbind.index: (3, 1),
-    commands.Queue.Declare.index: (1, 1),
-    commands.Queue.Bind.index: (3, 1),
-    commands.Queue.Unbind.index: (3, 0),
-    commands.Basic.Consume.index: (2, 1),
-}
-
-
-def arguments_table(payload: bytes) -> bytes:
-    """The table of arguments in a method's payload, without its length: for the types of its values. IndexError: there is none."""
-    strings, bits = LAYOUT[int.from_bytes(payload[:4], "big")]
-    at = 6  # class, method, ticket
-    for _ in range(strings):
-        at += 1 + payload[at]
-    at += bits + 4
-    if int.from_bytes(payload[at - 4 : at], "big") != len(payload) - at:
-        raise IndexError("the table has another length than it says")
-    return payload[at:]
-
-
-def broken(payload: bytes) -> bool:
-    """Is it the table of arguments that cannot be read? RabbitMQ has no words for that."""
-    try:
-        table = arguments_table(payload)
-    except IndexError:
-        return False
-    try:
-        return not list(entries(table))
-    except ValueError:
-        return True
 
 
 def credentials(mechanism: str, response: str | bytes) -> tuple[str, str]:

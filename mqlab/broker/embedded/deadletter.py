@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pamqp import encode
 
-from mqlab.broker.embedded.properties import Facts, entries, headers_of, join, long, split
+from mqlab.broker.embedded.properties import Facts, entries, headers_of, join, long, long_string, split
 
 if TYPE_CHECKING:
     from mqlab.broker.embedded.queues import Message
@@ -48,7 +48,7 @@ def died(message: Message, queue: str, reason: str, now: float, new_key: bool, f
     if not old.deaths:
         written |= {name.replace("last", "first"): value for name, value in written.items()}
     table = dict(entries(old.headers or b""))
-    table |= {name.encode(): b"S" + encode.long_string(value) for name, value in written.items()}
+    table |= {name.encode(): long_string(value) for name, value in written.items()}
     table[b"x-death"] = death_array(new.deaths)
     new.headers = headers_of(table)
     fields = split(old.raw)
@@ -64,17 +64,17 @@ def death_array(deaths: tuple[Death, ...]) -> bytes:
 
 
 def death_table(death: Death) -> bytes:
-    keys = b"".join(b"S" + encode.long_string(key) for key in death.keys)
+    keys = b"".join(long_string(key) for key in death.keys)
     values = {
         "count": b"l" + encode.long_long_int(death.count),
-        "reason": b"S" + encode.long_string(death.reason),
-        "queue": b"S" + encode.long_string(death.queue),
+        "reason": long_string(death.reason),
+        "queue": long_string(death.queue),
         "time": b"T" + encode.long_long_int(death.time),
-        "exchange": b"S" + encode.long_string(death.exchange),
+        "exchange": long_string(death.exchange),
         "routing-keys": b"A" + long(keys),
     }
     if death.expiration is not None:
-        values = {"original-expiration": b"S" + encode.long_string(death.expiration), **values}
+        values = {"original-expiration": long_string(death.expiration), **values}
     return b"".join(encode.short_string(name) + value for name, value in values.items())
 
 

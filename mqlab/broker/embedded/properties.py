@@ -206,6 +206,11 @@ def long(data: bytes) -> bytes:
     return LONG.pack(len(data)) + data
 
 
+def long_string(text: str) -> bytes:
+    """A text as a value of a table; its bytes stay as they came, whatever they are."""
+    return b"S" + long(text.encode(errors="surrogateescape"))
+
+
 def more_keys(table: dict[bytes, bytes], name: bytes) -> tuple[str, ...]:
     """The strings in the array of this name."""
     if table.get(name, b"")[:1] != b"A":

@@ -6,6 +6,7 @@ import pytest
 from pamqp import commands, frame, header
 
 from mqlab.broker.embedded import frames
+from mqlab.broker.embedded.journal import JournalError
 from mqlab.broker.embedded.model import Broker
 from mqlab.broker.embedded.session import Limits, Session
 
@@ -493,6 +494,15 @@ def test_names_may_hold_any_text(client):
     name = "Anmeldungen für «Python»\t(1)"
     declare = bytearray(chunk(1, b"\0\x32\0\x0a\0\0" + bytes([len(name.encode())]) + name.encode() + b"\2\0\0\0\0"))
     assert client.send(bytes(declare)).hear()[0][2]["queue"] == name
+
+
+def test_a_journal_that_fails_is_no_mistake_to_live_through(client, broker, monkeypatch):
+    def fails(*_):
+        raise JournalError("The disk is full.")
+
+    monkeypatch.setattr(broker, "define", fails)
+    with pytest.raises(JournalError):
+        client.say(Queue.Declare(0, "another", durable=True))
 
 
 def test_the_broker_lives_through_its_own_mistakes(client, monkeypatch):

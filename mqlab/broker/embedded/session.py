@@ -13,6 +13,7 @@ from pamqp import commands, decode, frame
 from mqlab.broker.embedded import frames
 from mqlab.broker.embedded.channel import Channel
 from mqlab.broker.embedded.errors import AmqpError, Unanswered
+from mqlab.broker.embedded.journal import JournalError
 from mqlab.broker.embedded.methods import HANDLERS, NOTHING, read_method
 from mqlab.broker.embedded.model import Broker, VirtualHost
 
@@ -156,6 +157,8 @@ class Session:
             self.close(error) if self.state not in ("start", "tune") or error.name == "ACCESS_REFUSED" else self.end()
         except Unanswered:
             self.end()
+        except JournalError:
+            raise  # nothing more can be promised: the broker ends
         except Exception:
             log.exception("The broker made a mistake; the connection is closed.")
             self.close(AmqpError("INTERNAL_ERROR"))

@@ -1,4 +1,4 @@
-"""Every scenario on the embedded broker, and on the RabbitMQ of this test run: both answer as RabbitMQ 4.3 was recorded to."""
+"""Every scenario on the embedded broker and on this test run's RabbitMQ: the answers are those recorded of RabbitMQ 4.3."""
 
 import json
 import os

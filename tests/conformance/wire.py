@@ -5,6 +5,7 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pamqp import commands, frame, header
@@ -37,10 +38,8 @@ class Wire:
     # What the client says.
 
     def say(self, data: bytes) -> None:
-        try:
+        with suppress(OSError):  # hearing tells that the connection has ended
             self.socket.sendall(data)
-        except OSError:
-            pass  # hearing tells that the connection has ended
 
     def raw(self, kind: int, channel: int, payload: bytes, end: bytes = b"\xce") -> None:
         self.say(struct.pack(">BHI", kind, channel, len(payload)) + payload + end)

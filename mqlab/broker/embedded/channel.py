@@ -227,8 +227,9 @@ class Channel:
             self.transaction.settle(how, taken)
 
     def basic_recover(self, method: Any) -> None:
+        if method.requeue:
+            self.send(Basic.RecoverOk())  # before what it gives back is delivered again
         self.basic_recover_async(method)
-        self.send(Basic.RecoverOk())
 
     def basic_recover_async(self, method: Any) -> None:
         if not method.requeue:

@@ -1,4 +1,4 @@
-"""Record what RabbitMQ 4.3 answers to every scenario: `MQLAB_BROKER=docker python tests/conformance/record.py [NAME...]`."""
+"""Record what RabbitMQ 4.3 answers: `MQLAB_BROKER=docker python tests/conformance/record.py [NAME...]`."""
 
 import json
 import sys

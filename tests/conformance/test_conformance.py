@@ -1,4 +1,4 @@
-"""Every scenario on the embedded broker and on this test run's RabbitMQ: the answers are those recorded of RabbitMQ 4.3."""
+"""Every scenario on the embedded broker and on this run's RabbitMQ: the answers are those recorded of RabbitMQ 4.3."""
 
 import json
 import os

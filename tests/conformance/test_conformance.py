@@ -1,7 +1,6 @@
 """Every scenario on the embedded broker and on this run's RabbitMQ: the answers are those recorded of RabbitMQ 4.3."""
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +8,6 @@ import pytest
 import scenarios  # noqa: F401 - collects them
 from world import ANSWERS, SCENARIOS, run_all
 
-from mqlab import broker
-from mqlab.broker import embedded
 from mqlab.broker.node import Node
 
 RECORDED = json.loads(ANSWERS.read_text(encoding="utf-8"))
@@ -36,26 +33,15 @@ def play(request: pytest.FixtureRequest, node: Node) -> Played:
 
 
 @pytest.fixture(scope="module")
-def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
+def small(request: pytest.FixtureRequest, small_node: Node) -> Played:
     """What the embedded broker answers."""
-    with pytest.MonkeyPatch.context() as own:
-        own.setenv("MQLAB_HOME", str(tmp_path_factory.mktemp("home")))
-        own.setenv("MQLAB_OWNER", str(os.getpid()))
-        own.delenv("MQLAB_BROKER", raising=False)
-        node = embedded.start()
-        try:
-            return play(request, node)
-        finally:
-            embedded.stop()
+    return play(request, small_node)
 
 
 @pytest.fixture(scope="module")
-def real(request: pytest.FixtureRequest, rabbit: broker.Broker) -> tuple[Played, str]:
+def real(request: pytest.FixtureRequest, real_node: Node) -> tuple[Played, str]:
     """What RabbitMQ answers, and its version."""
-    if rabbit.kind not in ("docker", "local"):
-        pytest.skip("no RabbitMQ of our own: the record stands for it")
-    node = broker.start_shared(rabbit.kind, kept=False)
-    return play(request, node), rabbit.version
+    return play(request, real_node), real_node.asked_version()
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))

@@ -285,7 +285,7 @@ def purge_and_delete(w: World) -> None:
     channel.ask(Queue.Delete(queue="q"))
 
 
-@scenario(differs="3.10 cannot delete a quorum queue on a condition")
+@scenario
 def delete_on_a_condition(w: World) -> None:
     channel = quorum(w)
     channel.ask(Queue.Delete(queue="q", if_empty=True))

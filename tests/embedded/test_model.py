@@ -29,7 +29,7 @@ class Taker:
 
     def __init__(self, queue, most=1_000, priority=0):
         self.queue, self.most, self.priority = queue, most, priority
-        self.no_ack = self.exclusive = self.gone = False
+        self.no_ack = self.exclusive = self.gone = self.blocked = False
         self.entries = []
 
     def can_take(self):

@@ -422,6 +422,16 @@ def test_prefetch_is_for_each_consumer(client):
         client.say(Queue.Purge(0, "q")).hear()
 
 
+def test_who_has_done_first_has_the_next_turn(client):
+    client.say(Basic.Qos(0, 1), Basic.Consume(0, "q", "a"), Basic.Consume(0, "q", "b"))
+    for _ in range(3):
+        client.publish()
+    client.hear()
+    client.say(Basic.Ack(2), Basic.Ack(3), Basic.Ack(1)).hear()
+    client.publish()
+    assert client.hear()[0][2]["consumer_tag"] == "b"
+
+
 def test_acks_settle_one_or_all_up_to_it(client):
     for _ in range(4):
         client.publish()

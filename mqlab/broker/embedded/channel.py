@@ -196,7 +196,7 @@ class Channel:
         queue, entry, consumer = self.unacked.pop(tag)
         queue.forget(entry)
         if consumer is not None:
-            consumer.unacked -= 1
+            consumer.settled()
         if queue.ready:
             queue.deliver()
 

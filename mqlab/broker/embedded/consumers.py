@@ -19,6 +19,7 @@ class Consumer:
     """A subscription of a channel to a queue."""
 
     __slots__ = (
+        "blocked",
         "channel",
         "exclusive",
         "no_ack",
@@ -41,11 +42,19 @@ class Consumer:
         self.priority = priority
         self.prefetch = 0 if no_ack else channel.prefetch or queue.most_unacked
         self.unacked = 0
+        self.blocked = False  # it was its turn, and it had no room
         self.prefix = frames.DELIVER + short(tag)
 
     def can_take(self) -> bool:
         """Has it acknowledged enough of what it got, and the connection room for more?"""
         return not (self.prefetch and self.unacked >= self.prefetch) and self.session.has_room()
+
+    def settled(self) -> None:
+        """One of its messages is settled; where it had no room for more, it lines up again, as one who just came."""
+        self.unacked -= 1
+        if self.blocked:
+            self.blocked = False
+            self.queue.line_up_again(self)
 
     def take(self, entry: Entry) -> None:
         channel, message = self.channel, entry.message
@@ -89,14 +98,27 @@ Delivery = tuple[Queue, Entry, Consumer | None]  # the consumer: None where a cl
 
 def settle_all(deliveries: Iterable[Delivery], how: str) -> None:
     """Settles deliveries by a method of their queues (ack, reject, requeue and so on); consumers may go on."""
-    by_queue: dict[Queue, list[Entry]] = {}
-    for queue, entry, consumer in deliveries:
-        by_queue.setdefault(queue, []).append(entry)
-        if consumer is not None:
-            consumer.unacked -= 1
-    for queue, entries in by_queue.items():
+    groups: dict[tuple[str, int, str], list[Delivery]] = {}
+    for delivery in deliveries:
+        groups.setdefault(group(delivery, how), []).append(delivery)
+    for _, together in sorted(groups.items()):
+        queue = together[0][0]
+        for _, _, consumer in together:
+            if consumer is not None:
+                consumer.settled()
+        entries = [entry for _, entry, _ in together]
         if queue.deleted:
             queue.ack(entries)
         else:
             getattr(queue, how)(entries)
             queue.deliver()
+
+
+def group(delivery: Delivery, how: str) -> tuple[str, int, str]:
+    """What RabbitMQ settles together, and in which order: what one consumer, or basic.get, had from one queue."""
+    queue, _, consumer = delivery
+    if how == "give_back" and queue.type == "classic":
+        return queue.name, 0, ""
+    if consumer is None:
+        return queue.name, 2 if how == "give_back" else 0, ""
+    return queue.name, 1, consumer.tag

@@ -60,6 +60,7 @@ class Consumer(Protocol):
     no_ack: bool
     exclusive: bool
     unacked: int  # messages it has taken and not settled
+    blocked: bool  # it was its turn, and it had no room
 
     def can_take(self) -> bool: ...
     def take(self, entry: Entry) -> None: ...
@@ -186,7 +187,7 @@ class Queue:
     def hand_over(self, entry: Entry, consumer: Consumer) -> None:
         """Gives a message to a consumer without ever having let it wait: then it does not count as redelivered."""
         entry.failures = 0
-        consumer.take(entry)
+        self.give(entry, consumer)
 
     def restore(self, message: Message, position: int, expires: float | None) -> None:
         """Takes a message up from the journal."""
@@ -251,12 +252,18 @@ class Queue:
 
     def deliver(self) -> None:
         """Hands out what waits to the consumers that can take it."""
-        while self.ready and (consumer := self.next_consumer()):
+        while self.ready:
             if self.ready[0].expires is not None:
                 self.expire()
                 if not self.ready:
                     return
-            consumer.take(self.pop())
+            consumer = self.next_consumer()
+            if consumer is None:
+                return
+            self.give(self.pop(), consumer)
+
+    def give(self, entry: Entry, consumer: Consumer) -> None:
+        consumer.take(entry)
 
     def next_consumer(self) -> Consumer | None:
         """Whose turn it is: the highest priority first, equals one after the other."""
@@ -269,7 +276,14 @@ class Queue:
                     del consumers[place]
                     self.line_up(consumer)
                 return consumer
+            consumer.blocked = True
         return None
+
+    def line_up_again(self, consumer: Consumer) -> None:
+        """A consumer that had no room has some again: its turn comes after those who are waiting."""
+        if len(self.consumers) > 1 and consumer in self.consumers:
+            self.consumers.remove(consumer)
+            self.line_up(consumer)
 
     def line_up(self, consumer: Consumer) -> None:
         """Puts a consumer behind all of its priority."""

@@ -78,7 +78,12 @@ class QuorumQueue(Queue):
         return super().next_consumer()
 
     def hand_over(self, entry: Entry, consumer: Consumer) -> None:
+        self.give(entry, consumer)
+
+    def give(self, entry: Entry, consumer: Consumer) -> None:
         consumer.take(entry)
+        if not consumer.can_take():
+            consumer.blocked = True
 
     def put(self, message: Message) -> bool:
         accepted = super().put(message)

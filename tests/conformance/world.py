@@ -25,20 +25,26 @@ SCENARIOS: dict[str, "Scenario"] = {}
 
 @dataclass(frozen=True)
 class Scenario:
-    """A client program; `differs` says why RabbitMQ 3.10 truly answers otherwise."""
+    """A client program.
+
+    Reasons, where there are any: `differs`, why RabbitMQ 3.10 answers otherwise; `absent`, why it is not even asked: it
+    knows nothing of the matter and would only let us wait; `ours`, why the embedded broker answers otherwise.
+    """
 
     name: str
     play: Callable[["World"], None]
-    differs: str
+    differs: str = ""
+    absent: str = ""
+    ours: str = ""
 
 
-def scenario(play: Callable[["World"], None] | None = None, *, differs: str = "") -> Any:
+def scenario(play: Callable[["World"], None] | None = None, **reasons: str) -> Any:
     """Collect a function of a `World` under the name of its file and its own."""
 
     def collect(play: Callable[["World"], None]) -> Callable[["World"], None]:
         name = f"{play.__module__.rpartition('.')[2]}-{play.__name__}"
         assert name not in SCENARIOS
-        SCENARIOS[name] = Scenario(name, play, differs)
+        SCENARIOS[name] = Scenario(name, play, **reasons)
         return play
 
     return collect(play) if play else collect

@@ -24,12 +24,19 @@ class Clock:
         return self.now
 
 
+class Taking:
+    """The channel of a consumer that is never late."""
+
+    delivery_tag = 0
+
+
 class Taker:
     """A consumer that keeps what it gets, and takes `most` at a time."""
 
     def __init__(self, queue, most=1_000, priority=0):
         self.queue, self.most, self.priority = queue, most, priority
         self.no_ack = self.exclusive = self.gone = self.blocked = False
+        self.late, self.timeout, self.channel, self.tag = set(), None, Taking(), "c"
         self.entries = []
 
     def can_take(self):

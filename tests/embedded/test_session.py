@@ -521,3 +521,21 @@ def test_the_broker_lives_through_its_own_mistakes(client, monkeypatch):
 
     monkeypatch.setattr(type(client.session.channels[1]), "queue_purge", mistake)
     assert closed(client.say(Queue.Purge(0, "q"))) == ("connection", 541, "INTERNAL_ERROR")
+
+
+def test_a_quorum_queue_takes_back_after_half_an_hour():
+    now = 1_800_000_000.0
+    broker = Broker(clock=lambda: now)
+    client = Client(broker).open()
+    client.say(Queue.Declare(0, "q", durable=True, arguments={"x-queue-type": "quorum"}), Basic.Consume(0, "q", "c"))
+    client.publish()
+    assert client.names()[-3:] == ["Basic.Deliver", "header", "body"]
+    now += 1799
+    broker.tick()
+    assert client.names() == []
+    now += 1
+    broker.tick()
+    assert client.names() == ["Basic.Cancel"]
+    client.say(Basic.Get(0, "q", no_ack=True))
+    assert client.names() == ["Basic.GetOk", "header", "body"]
+    assert broker.due() is None and broker.memory == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pamqp import encode
@@ -59,7 +60,19 @@ def described(value: Any) -> str:
     """A value as RabbitMQ writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):
+        return float_text(value)
     return str(value)
+
+
+def float_text(value: float) -> str:
+    """A float as Erlang writes it: the fewest digits, with an exponent where that is shorter or it is very large."""
+    number = Decimal(repr(value)).normalize()
+    plain = f"{number:f}"
+    plain += "" if "." in plain else ".0"
+    sign, (first, *others), _ = number.as_tuple()
+    short = f"{'-' * sign}{first}.{''.join(map(str, others)) or 0}e{number.adjusted()}"
+    return short if abs(value) >= 1 << 53 or len(short) < len(plain) else plain
 
 
 def differ(called: str, name: str, received: str, current: str) -> None:
@@ -246,7 +259,6 @@ NOT_HERE = {
     "x-delayed-retry-type": "dead-letter into a queue with x-message-ttl instead, or use RabbitMQ",
     "x-delayed-retry-min": "dead-letter into a queue with x-message-ttl instead, or use RabbitMQ",
     "x-delayed-retry-max": "dead-letter into a queue with x-message-ttl instead, or use RabbitMQ",
-    "x-consumer-timeout": "close the channel of a consumer that hangs, or use RabbitMQ",
     "x-consumer-disconnected-timeout": "it is for queues on more than one node: use RabbitMQ",
 }
 
@@ -322,9 +334,7 @@ def check_arguments(called: str, checks: dict[str, Check | None], args: Argument
 
 def check_consumer(called: str, kind: str, args: Arguments) -> None:
     """May a consumer of a queue of this type have these arguments?"""
-    check_arguments(called, {"x-priority": integer}, args)
+    check_arguments(called, {"x-priority": integer, "x-consumer-timeout": not_negative}, args)
     for name in args:
         if name == "x-stream-offset" or (name == "x-consumer-timeout" and kind == "classic"):
             refuse(f"invalid arg '{name}' for {called} of queue type rabbit_{kind}_queue")
-        if name == "x-consumer-timeout":
-            raise AmqpError("NOT_IMPLEMENTED", f"argument {name}: this small broker does not know it; {NOT_HERE[name]}")

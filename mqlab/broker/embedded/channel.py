@@ -263,6 +263,7 @@ class Channel:
             queue.forget(entry)
         else:
             self.unacked[self.delivery_tag] = (queue, entry, None)
+            queue.lend(entry, self, None)
         tag = frames.TAG.pack(self.delivery_tag, entry.redelivered)
         queue.expire()
         waiting = len(queue.ready).to_bytes(4, "big")
@@ -284,7 +285,7 @@ class Channel:
         if queue.type == "classic" and (taken or wanted):
             raise AmqpError("ACCESS_REFUSED", f"{called} in exclusive use")
         tag = tag or generated("amq.ctag")
-        consumer = Consumer(self, queue, tag, method.no_ack, method.exclusive, args.get("x-priority", 0))
+        consumer = Consumer(self, queue, tag, method.no_ack, method.exclusive, args)
         self.consumers[tag] = consumer
         if not method.nowait:
             self.send(Basic.ConsumeOk(tag))
@@ -311,7 +312,30 @@ class Channel:
             self.send(Basic.CancelOk(method.consumer_tag))
 
     def basic_cancel_ok(self, method: Any) -> None:
-        """The client has seen the broker's own cancel."""
+        """The client has seen the broker's own cancel: a consumer that was late goes now."""
+        if consumer := self.consumers.pop(method.consumer_tag, None):
+            consumer.queue.unsubscribe(consumer)
+
+    # Deliveries that were taken back, because they were not acknowledged in time.
+
+    def replace(self, tag: int, delivery: Delivery) -> None:
+        """Puts another delivery in the place of an unacknowledged one, also where its settling waits for a commit."""
+        settled = [deliveries for _, deliveries in self.transaction.settled] if self.transaction else []
+        next(known for known in (self.unacked, *settled) if tag in known)[tag] = delivery
+
+    def tell_late(self, consumer: Any) -> bool:
+        """Tells the client that its consumer is late; False where RabbitMQ closes the channel instead."""
+        if consumer is None or consumer.tag not in self.consumers or not self.session.wants("consumer_cancel_notify"):
+            return False
+        self.send(Basic.Cancel(consumer.tag, nowait=True))
+        return True
+
+    def close_late(self) -> None:
+        text = (
+            f"delivery acknowledgement on channel {self.number} timed out. Timeout value used: -1 ms. "
+            "This timeout value can be configured, see consumers doc guide to learn more"
+        )
+        self.session.close_channel(self, AmqpError("PRECONDITION_FAILED", text))
 
     def forget_replies(self) -> None:
         if self.replies is not None:
@@ -374,10 +398,12 @@ class Channel:
         self.last_queue = queue.name
         if not method.nowait:
             queue.expire()
-            self.declared(queue.name, len(queue.ready), len(queue.consumers))
+            self.declared(queue.name, len(queue.ready), queue.consumer_count())
 
     def declare_replies(self, method: Any, name: str) -> None:
         if name not in (REPLY_TO, *self.vhost.replies):
+            if not name.startswith(self.vhost.broker.reply_prefix):
+                raise AmqpError("INTERNAL_ERROR", method=NOTHING)
             raise AmqpError("NOT_FOUND", f"no {self.vhost.called('queue', name)}")
         self.last_queue = name
         if not method.nowait:

@@ -10,8 +10,10 @@ from pamqp import commands
 from mqlab.broker.embedded import frames
 from mqlab.broker.embedded.properties import short
 from mqlab.broker.embedded.queues import Entry, Message, Queue
+from mqlab.broker.embedded.quorum import Late
 
 if TYPE_CHECKING:
+    from mqlab.broker.embedded.arguments import Arguments
     from mqlab.broker.embedded.channel import Channel
 
 
@@ -22,6 +24,7 @@ class Consumer:
         "blocked",
         "channel",
         "exclusive",
+        "late",
         "no_ack",
         "prefetch",
         "prefix",
@@ -29,29 +32,36 @@ class Consumer:
         "queue",
         "session",
         "tag",
+        "timeout",
         "unacked",
     )
 
-    def __init__(self, channel: Channel, queue: Queue, tag: str, no_ack: bool, exclusive: bool, priority: int) -> None:
+    def __init__(
+        self, channel: Channel, queue: Queue, tag: str, no_ack: bool, exclusive: bool, args: Arguments
+    ) -> None:
         self.channel = channel
         self.session = channel.session
         self.queue = queue
         self.tag = tag
         self.no_ack = no_ack
         self.exclusive = exclusive
-        self.priority = priority
+        self.priority: int = args.get("x-priority", 0)
+        self.timeout: int | None = args.get("x-consumer-timeout")
         self.prefetch = 0 if no_ack else channel.prefetch or queue.most_unacked
         self.unacked = 0
+        self.late: set[Entry | None] = set()
         self.blocked = False  # it was its turn, and it had no room
         self.prefix = frames.DELIVER + short(tag)
 
     def can_take(self) -> bool:
         """Has it acknowledged enough of what it got, and the connection room for more?"""
-        return not (self.prefetch and self.unacked >= self.prefetch) and self.session.has_room()
+        full = self.late or (self.prefetch and self.unacked >= self.prefetch)
+        return not full and self.session.has_room()
 
     def settled(self) -> None:
         """One of its messages is settled; where it had no room for more, it lines up again, as one who just came."""
         self.unacked -= 1
+        self.late.discard(None)
         if self.blocked:
             self.blocked = False
             self.queue.line_up_again(self)
@@ -93,7 +103,7 @@ class Replies:
         return True
 
 
-Delivery = tuple[Queue, Entry, Consumer | None]  # the consumer: None where a client asked with basic.get
+Delivery = tuple[Queue | Late, Entry, Consumer | None]  # the consumer: None where a client asked with basic.get
 
 
 def settle_all(deliveries: Iterable[Delivery], how: str) -> None:
@@ -117,6 +127,8 @@ def settle_all(deliveries: Iterable[Delivery], how: str) -> None:
 def group(delivery: Delivery, how: str) -> tuple[str, int, str]:
     """What RabbitMQ settles together, and in which order: what one consumer, or basic.get, had from one queue."""
     queue, _, consumer = delivery
+    if isinstance(queue, Late):
+        return queue.name, -1, queue.consumer.tag if queue.consumer else ""
     if how == "give_back" and queue.type == "classic":
         return queue.name, 0, ""
     if consumer is None:

@@ -30,6 +30,8 @@ def read_method(payload: bytes) -> Any:
     read = method()
     try:
         read.unmarshal(payload[4:])
+        if length(method, payload) != len(payload):
+            raise IndexError("bytes behind the method")
         if hasattr(read, "arguments"):
             read.arguments = Arguments(read.arguments, arguments_table(payload))
     except UnicodeDecodeError as error:
@@ -61,6 +63,26 @@ LAYOUT = {
     commands.Queue.Unbind.index: (3, 0),
     commands.Basic.Consume.index: (2, 1),
 }
+
+
+SIZES = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
+
+
+def length(method: Any, payload: bytes) -> int:
+    """How many bytes of the payload the method's fields take."""
+    at, bits = 4, 0
+    for name in method.__slots__:
+        kind = method.amqp_type(name)
+        if kind == "bit":
+            at += bits % 8 == 0  # eight of them share a byte
+            bits += 1
+            continue
+        bits = 0
+        if kind == "shortstr":
+            at += 1 + payload[at]
+        else:
+            at += SIZES.get(kind) or 4 + int.from_bytes(payload[at : at + 4])
+    return at
 
 
 def arguments_table(payload: bytes) -> bytes:

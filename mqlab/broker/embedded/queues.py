@@ -10,6 +10,7 @@ from mqlab.broker.embedded.properties import Facts
 
 if TYPE_CHECKING:
     from mqlab.broker.embedded.arguments import Arguments
+    from mqlab.broker.embedded.channel import Channel
     from mqlab.broker.embedded.model import VirtualHost
 
 ENTRY_COST = 300  # bytes one waiting message takes besides its body: objects, place in the queue
@@ -60,6 +61,10 @@ class Consumer(Protocol):
     no_ack: bool
     exclusive: bool
     unacked: int  # messages it has taken and not settled
+    late: set[Entry | None]  # those that were taken back from it, and it did not settle yet
+    timeout: int | None  # milliseconds within which it has to acknowledge, if it has a time of its own
+    channel: Channel
+    tag: str
     blocked: bool  # it was its turn, and it had no room
 
     def can_take(self) -> bool: ...
@@ -246,6 +251,12 @@ class Queue:
         self.used()
         return self.pop() if self.ready else None
 
+    def lend(self, entry: Entry, channel: Channel, consumer: Consumer | None) -> None:
+        """The message was delivered, and is to be acknowledged."""
+
+    def consumer_count(self) -> int:
+        return len(self.consumers)
+
     def written(self, entry: Entry) -> bytes:
         """The properties an entry is delivered with."""
         return entry.message.properties
@@ -389,7 +400,7 @@ class Queue:
             return
         self.consumers.remove(consumer)
         if self.active is consumer:
-            self.active = self.consumers[0] if self.consumers else None
+            self.active = next((each for each in self.consumers if not each.late), None)
         if not self.consumers:
             self.used()
             if self.auto_delete:

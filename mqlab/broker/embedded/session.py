@@ -307,7 +307,10 @@ class Session:
         self.send(Connection.Start(0, 9, PROPERTIES, " ".join(MECHANISMS), "en_US"))
 
     def connection_method(self, payload: bytes) -> None:
-        method = read_method(payload)
+        try:
+            method = read_method(payload)
+        except AmqpError as error:  # that it cannot be read is said of methods of channels alone
+            raise AmqpError("INTERNAL_ERROR", method=NOTHING) if self.state == "running" else Unanswered from error
         steps: dict[str, tuple[type, Callable[[Any], None]]] = {
             "start": (Connection.StartOk, self.start_ok),
             "tune": (Connection.TuneOk, self.tune_ok),

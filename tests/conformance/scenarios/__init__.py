@@ -1,5 +1,15 @@
 """The scenarios, by subject."""
 
-from scenarios import confirms, connections, dead_letters, exchanges, learners, messages, queues, quorum
+from scenarios import confirms, connections, dead_letters, exchanges, learners, messages, queues, quorum, timeouts
 
-__all__ = ["confirms", "connections", "dead_letters", "exchanges", "learners", "messages", "queues", "quorum"]
+__all__ = [
+    "confirms",
+    "connections",
+    "dead_letters",
+    "exchanges",
+    "learners",
+    "messages",
+    "queues",
+    "quorum",
+    "timeouts",
+]

@@ -8,6 +8,7 @@ from wire import BODY, HEADER, HEARTBEAT, METHOD, PROTOCOL, Wire
 from world import World, scenario
 
 Connection, Queue, Basic = commands.Connection, commands.Queue, commands.Basic
+OFFER = "Who speaks another protocol is told which one is spoken here: RabbitMQ 4 names AMQP 1.0, who lacks it 0-9-1"
 
 
 def greeted(w: World) -> Wire:
@@ -49,20 +50,27 @@ def the_greeting_of_0_9(w: World) -> None:
     w.note(wire.hear(0)[0])
 
 
-@scenario
+@scenario(differs=OFFER, ours=OFFER)
 def a_header_of_another_version(w: World) -> None:
     wire = w.dial()
     wire.say(b"AMQP\x00\x00\x08\x00")
-    w.note(wire.hear(0, lambda entry: True)[0])  # it offers what it speaks: RabbitMQ 4 AMQP 1.0 too
+    w.note(*wire.hear(0, lambda entry: True))
     w.note(wire.hear(0))
 
 
-@scenario
+@scenario(differs=OFFER, ours=OFFER)
 def a_header_of_http(w: World) -> None:
     wire = w.dial()
     wire.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    w.note(wire.hear(0, lambda entry: True)[0])  # it offers what it speaks: RabbitMQ 4 AMQP 1.0 too
+    w.note(*wire.hear(0, lambda entry: True))
     w.note(wire.hear(0))
+
+
+@scenario(differs=OFFER, ours=OFFER)
+def the_header_of_amqp_1_0(w: World) -> None:
+    wire = w.dial()
+    wire.say(b"AMQP\x00\x01\x00\x00")
+    w.note(*wire.hear(0, lambda entry: True))
 
 
 @scenario
@@ -555,3 +563,91 @@ def a_deleted_virtual_host(w: World) -> None:
     wire = w.connect()
     w.node.api("DELETE", f"vhosts/{w.vhost}")
     wire.reply()
+
+
+@scenario
+def bytes_after_a_method(w: World) -> None:
+    """Methods without a table; of those with one, bytes behind it are in `a_table_with_more_behind_it`."""
+    for method in (
+        commands.Channel.Flow(True),
+        commands.Channel.Close(200, "bye", 0, 0),
+        commands.Exchange.Delete(exchange="x"),
+        Queue.Purge(queue="q"),
+        Queue.Delete(queue="q"),
+        Basic.Qos(prefetch_count=1),
+        Basic.Cancel("c"),
+        Basic.Publish(exchange="", routing_key="q"),
+        Basic.Get(queue="q"),
+        Basic.Ack(1),
+        Basic.Reject(1),
+        Basic.Nack(1),
+        Basic.Recover(),
+        commands.Confirm.Select(),
+        commands.Tx.Select(),
+    ):
+        wire = w.connect()
+        wire.channel()
+        wire.raw(METHOD, 1, frame.marshal(method, 1)[7:-1] + b"\0")
+        w.note(method.name)
+        wire.reply(1)
+
+
+@scenario
+def a_table_with_more_behind_it(w: World) -> None:
+    for method in (
+        commands.Exchange.Declare(exchange="x"),
+        Queue.Declare(queue="q", durable=True),
+        Queue.Bind(queue="q", exchange="amq.fanout"),
+        Queue.Unbind(queue="q", exchange="amq.fanout"),
+        Basic.Consume(queue="q"),
+    ):
+        wire = w.connect()
+        wire.channel()
+        wire.raw(METHOD, 1, frame.marshal(method, 1)[7:-1] + b"more")
+        w.note(method.name)
+        wire.reply(1)
+
+
+@scenario
+def a_method_with_bytes_too_few(w: World) -> None:
+    for method in (
+        Queue.Purge(queue="q"),
+        Queue.Declare(queue="q", durable=True),
+        Basic.Qos(prefetch_count=1),
+        Basic.Publish(exchange="", routing_key="q"),
+        Basic.Ack(1),
+        Basic.Nack(1),
+        commands.Confirm.Select(),
+    ):
+        wire = w.connect()
+        wire.channel()
+        wire.raw(METHOD, 1, frame.marshal(method, 1)[7:-2])
+        w.note(method.name)
+        wire.reply(1)
+
+
+@scenario
+def a_method_of_the_connection_with_other_bytes(w: World) -> None:
+    for method in (Connection.UpdateSecret("new", "because"), Connection.Close(200, "bye", 0, 0)):
+        for change in (lambda data: data + b"\0", lambda data: data[:-1]):
+            wire = w.connect()
+            wire.raw(METHOD, 0, change(frame.marshal(method, 0)[7:-1]))
+            w.note(method.name)
+            wire.reply()
+
+
+@scenario
+def a_handshake_with_other_bytes(w: World) -> None:
+    methods = (
+        plain(w, f"\0{w.node.user}\0{w.node.password}"),
+        Connection.TuneOk(2047, 131072, 0),
+        Connection.Open(w.vhost),
+    )
+    for place in range(3):
+        for change in (lambda data: data + b"\0", lambda data: data[:-1]):
+            wire = greeted(w)
+            for number, method in enumerate(methods[: place + 1]):
+                data = frame.marshal(method, 0)[7:-1]
+                wire.raw(METHOD, 0, change(data) if number == place else data)
+                if number != 1 or number == place:
+                    w.note(number, *wire.hear(0))

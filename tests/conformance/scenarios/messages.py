@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from pamqp import commands, header
+from wire import METHOD
 from world import World, scenario
 
 Queue, Basic, Exchange = commands.Queue, commands.Basic, commands.Exchange
@@ -775,3 +776,30 @@ def a_message_waits_while_none_may_take_it(w: World) -> None:
     two.ack(1)
     two.see()
     one.nothing()
+
+
+@scenario(differs="3.10 says 404")
+def a_reply_to_queue_that_nobody_made(w: World) -> None:
+    for name in ("amq.rabbitmq.reply-to.", "amq.rabbitmq.reply-to.x", "amq.rabbitmq.reply-tox"):
+        for passive in (False, True):
+            w.channel().declare(name, passive=passive)
+
+
+@scenario
+def a_reply_to_queue_that_has_gone(w: World) -> None:
+    asking, other = w.channel(), w.channel()
+    other.queue()
+    asking.consume("amq.rabbitmq.reply-to", no_ack=True)
+    asking.publish("", "q", "question", reply_to="amq.rabbitmq.reply-to")
+    other.wait_for("q", 1)
+    name = other.silently(Basic.Get(queue="q", no_ack=True))[2]["reply_to"].encode()
+    for gone in ("nothing", "consumer", "connection"):
+        for passive in (b"\0", b"\1"):
+            channel = w.channel()
+            method = b"\0\x32\0\x0a\0\0"  # queue.declare; pamqp refuses to write such a name
+            channel.wire.raw(METHOD, channel.number, method + bytes([len(name)]) + name + passive + b"\0\0\0\0")
+            channel.wire.reply(channel.number)
+        if gone == "nothing":
+            asking.cancel()
+        elif gone == "consumer":
+            asking.wire.close()

@@ -1,8 +1,10 @@
 """Queues: declaring, arguments, deleting, exclusiveness, limits of length and time."""
 
+import struct
 import time
 
 from pamqp import commands
+from wire import METHOD
 from world import World, scenario
 
 Queue, Basic = commands.Queue, commands.Basic
@@ -642,3 +644,19 @@ def a_line_feed_in_a_name(w: World) -> None:
     wire.channel()
     wire.raw(1, 1, b"\x00\x32\x00\x0a\x00\x00\x03a\nb\x02\x00\x00\x00\x00")
     wire.reply(1)
+
+
+@scenario
+def inequivalent_floats(w: World) -> None:
+    w.channel().queue(expires=60_000)
+    numbers = [1000.0, 100.0, 0.1, 0.001, 0.0001, 1.5, -0.0, 123456.0, 120000.0, -2500.25, 1e15, 9007199254740993.0]
+    for number in [*numbers, 1e16, 1.5e20, 1e22, 1e100, 5e-324, 1.25e-7]:
+        for kind, form in (("d", ">d"), ("f", ">f")):
+            if kind == "f" and number > 1e38:
+                continue
+            table = b"\x09x-expires" + kind.encode() + struct.pack(form, number)
+            wire = w.connect()
+            wire.channel()
+            declare = b"\0\x32\0\x0a\0\0\x01q\x02"  # queue.declare of a durable queue q
+            wire.raw(METHOD, 1, declare + struct.pack(">I", len(table)) + table)
+            wire.reply(1)

@@ -298,29 +298,25 @@ def check_queue(called: str, durable: bool, exclusive: bool, auto_delete: bool, 
             refuse(f"invalid arg '{name}' for {called} of queue type rabbit_{kind}_queue")
     check_not_here(args)
     if not durable and not exclusive:
-        raise AmqpError("INTERNAL_ERROR", TRANSIENT)
+        raise deprecated("transient_nonexcl_queues")
     if kind == "quorum" and auto_delete:
         refuse(f"invalid property 'auto-delete' for {called}")
     if kind == "quorum" and exclusive:
         refuse(f"invalid property 'exclusive-owner' for {called}")
 
 
-TRANSIENT = (
-    "Feature `transient_nonexcl_queues` is deprecated.\nIts use is not permitted per the configuration "
-    "(overriding the default, which is permitted):\n"
-    '    "deprecated_features.permit.transient_nonexcl_queues = false"\n'
-    "Its use will not be permitted by default"
-)
-MASTER_LOCATOR = (
-    "Feature `queue_master_locator` is deprecated.\nBy default, this feature is not permitted anymore.\n"
-    "The feature will be removed from a future major RabbitMQ version, regardless of the configuration; "
-    "actual version to be determined.\nTo continue using this feature"
-)
+def deprecated(feature: str) -> AmqpError:
+    return AmqpError(
+        "INTERNAL_ERROR",
+        f"Feature `{feature}` is deprecated.\nBy default, this feature is not permitted anymore.\n"
+        "The feature will be removed from a future major RabbitMQ version, regardless of the configuration; "
+        "actual version to be determined.\nTo continue using this feature when it is not permitted by default",
+    )
 
 
 def check_not_here(args: Arguments) -> None:
     if "x-queue-master-locator" in args:
-        raise AmqpError("INTERNAL_ERROR", MASTER_LOCATOR)
+        raise deprecated("queue_master_locator")
     for name in args:
         if name in NOT_HERE:
             raise AmqpError("NOT_IMPLEMENTED", f"argument {name}: this small broker does not know it; {NOT_HERE[name]}")

@@ -40,7 +40,7 @@ MEANINGS: list[tuple[type[Exception], str, str]] = [
     ),
     (
         errors.ConnectionClosed,
-        "unknown exchange type",
+        " exchange type '",
         f"There is no exchange type of that name: it is direct, fanout, topic or headers. {NEW_CONNECTION}",
     ),
     (
@@ -113,7 +113,7 @@ MEANINGS: list[tuple[type[Exception], str, str]] = [
     ),
     (
         errors.ChannelClosed,
-        "unknown exchange type",
+        " exchange type '",
         f"There is no exchange type of that name: it is direct, fanout, topic or headers. {NEW_CHANNEL}",
     ),
     (

@@ -64,6 +64,10 @@ def misspell_a_type(connection: Any, channel: Any, address: Any) -> None:
     channel.exchange_declare("campus", "funout")
 
 
+def take_a_word_for_a_type(connection: Any, channel: Any, address: Any) -> None:
+    channel.exchange_declare("campus", "broadcast")
+
+
 def use_a_closed_channel(connection: Any, channel: Any, address: Any) -> None:
     channel.close()
     channel.queue_declare("sign-ups", durable=True)
@@ -124,6 +128,7 @@ MISTAKES: list[tuple[Mistake, type[Exception], str]] = [
     (use_anothers_exclusive_queue, pika.exceptions.ChannelClosedByBroker, "exclusive to another connection"),
     (consume_beside_an_exclusive_consumer, pika.exceptions.ChannelClosedByBroker, "has this queue to itself"),
     (misspell_a_type, pika.exceptions.AMQPError, "direct, fanout, topic or headers"),
+    (take_a_word_for_a_type, pika.exceptions.AMQPError, "direct, fanout, topic or headers"),
     (use_a_closed_channel, pika.exceptions.ChannelWrongStateError, "channel is closed"),
     (use_a_closed_connection, pika.exceptions.ConnectionWrongStateError, "connection is closed"),
     (publish_for_nobody, pika.exceptions.UnroutableError, "no queue takes it"),

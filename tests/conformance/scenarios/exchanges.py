@@ -33,6 +33,15 @@ def declare_each_kind(w: World) -> None:
 
 
 @scenario(differs="3.10 closes with 503, and the connection")
+def declare_what_may_be_taken_for_a_kind(w: World) -> None:
+    words = (
+        "Direct fan-out fan_out topics header log queue work pubsub broadcast round-robin default test x-random x-none"
+    )
+    for kind in words.split():
+        make(w.channel(), kind=kind)
+
+
+@scenario(differs="3.10 closes with 503, and the connection")
 def declare_an_unknown_kind(w: World) -> None:
     make(w.channel(), "x", "square")
 

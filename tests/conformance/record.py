@@ -2,10 +2,12 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import scenarios  # noqa: F401 - collects them
+from alone import Container, on, run_alone
 from world import ANSWERS, SCENARIOS, run_all
 
 from mqlab import broker
@@ -17,7 +19,13 @@ def main(names: list[str]) -> None:
     if not node_version.startswith("4.3") or node.kind == "embedded":
         sys.exit(f"This is {node.place}, not RabbitMQ 4.3: set MQLAB_BROKER.")
     answers = json.loads(ANSWERS.read_text(encoding="utf-8")) if ANSWERS.exists() else {}
-    for name, answer in run_all(names or list(SCENARIOS), node).items():
+    names = names or list(SCENARIOS)
+    alone = [name for name in names if SCENARIOS[name].alone]
+    heard = run_all([name for name in names if name not in alone], node)
+    if alone:
+        with tempfile.TemporaryDirectory() as folder, on(Container, Path(folder)) as place:
+            heard |= run_alone(alone, place)
+    for name, answer in heard.items():
         if isinstance(answer, BaseException):
             raise answer
         answers[name] = answer

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import scenarios  # noqa: F401 - collects them
+from alone import Container, Small, on, run_alone
 from world import ANSWERS, SCENARIOS, run_all
 
 from mqlab.broker.node import Node
@@ -14,15 +16,21 @@ RECORDED = json.loads(ANSWERS.read_text(encoding="utf-8"))
 Played = Callable[[str], list[Any]]
 
 
-def play(request: pytest.FixtureRequest, node: Node) -> Played:
-    """Play at once all the scenarios that this run asks of a broker; a function that gives the transcript of one."""
+def play(request: pytest.FixtureRequest, node: Node, made: Callable[[Path], Any], folder: Path) -> Played:
+    """Play at once all the scenarios that this run asks of a broker, and those that want one to themselves on another,
+    which is made in a folder; a function that gives the transcript of one."""
     old = node.asked_version().startswith("3.")
     asked = {
         item.callspec.params["name"]
         for item in request.session.items
         if request.fixturename in getattr(item, "fixturenames", ())
     }
-    played = run_all([name for name in sorted(asked) if not (old and SCENARIOS[name].absent)], node)
+    names = [name for name in sorted(asked) if not (old and SCENARIOS[name].absent)]
+    alone = [name for name in names if SCENARIOS[name].alone]
+    played = run_all([name for name in names if name not in alone], node)
+    if alone:
+        with on(made, folder) as place:
+            played |= run_alone(alone, place)
 
     def transcript(name: str) -> list[Any]:
         heard = played[name]
@@ -34,15 +42,17 @@ def play(request: pytest.FixtureRequest, node: Node) -> Played:
 
 
 @pytest.fixture(scope="module")
-def small(request: pytest.FixtureRequest, small_node: Node) -> Played:
+def small(request: pytest.FixtureRequest, small_node: Node, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """What the embedded broker answers."""
-    return play(request, small_node)
+    return play(request, small_node, Small, tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="module")
-def real(request: pytest.FixtureRequest, real_node: Node) -> tuple[Played, str]:
+def real(
+    request: pytest.FixtureRequest, real_node: Node, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Played, str]:
     """What RabbitMQ answers, and its version."""
-    return play(request, real_node), real_node.asked_version()
+    return play(request, real_node, Container, tmp_path_factory.mktemp("real")), real_node.asked_version()
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))

@@ -72,7 +72,7 @@ class Wire:
         heard = self.hear(0)
         if heard[0] != "Connection.Tune":
             return heard
-        self.tell(commands.Connection.TuneOk(channel_max, frame_max, heartbeat))
+        self.tell(commands.Connection.TuneOk(min(channel_max, heard[1]["channel_max"]), frame_max, heartbeat))
         self.tell(commands.Connection.Open(vhost))
         return self.hear(0)
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 import urllib.error
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,24 +25,26 @@ SCENARIOS: dict[str, "Scenario"] = {}
 
 @dataclass(frozen=True)
 class Scenario:
-    """A client program.
+    """A client program; where it restarts the broker, a generator that does so at its `yield`.
 
     Reasons, where there are any: `differs`, why RabbitMQ 3.10 answers otherwise; `absent`, why it is not even asked: it
     knows nothing of the matter and would only let us wait; `ours`, why the embedded broker answers otherwise.
+    `alone`: it wants a broker to itself, of which it needs this: limits, alarms, stop or kill.
     """
 
     name: str
-    play: Callable[["World"], None]
+    play: Callable[[Any], Any]
     differs: str = ""
     absent: str = ""
     ours: str = ""
+    alone: str = ""
 
 
-def scenario(play: Callable[["World"], None] | None = None, **reasons: str) -> Any:
+def scenario(play: Callable[[Any], Any] | None = None, suffix: str = "", **reasons: str) -> Any:
     """Collect a function of a `World` under the name of its file and its own."""
 
-    def collect(play: Callable[["World"], None]) -> Callable[["World"], None]:
-        name = f"{play.__module__.rpartition('.')[2]}-{play.__name__}"
+    def collect(play: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        name = f"{play.__module__.rpartition('.')[2]}-{play.__name__}{suffix}"
         assert name not in SCENARIOS
         SCENARIOS[name] = Scenario(name, play, **reasons)
         return play
@@ -104,6 +106,10 @@ class World:
         self.connections.append(pika.BlockingConnection(parameters))
         return self.connections[-1]
 
+    def transcript(self) -> list[Any]:
+        """What was noted, evened out."""
+        return even(json.loads(json.dumps(self.log)), self.vhost)
+
     def close(self) -> None:
         for wire in self.wires:
             wire.close()
@@ -112,21 +118,28 @@ class World:
                 connection.close()
 
 
-def run(scenario: Scenario, node: Node) -> list[Any]:
-    """Play a scenario on an empty virtual host; its transcript, evened out."""
+@contextlib.contextmanager
+def empty(node: Node, made: type["World"] = World) -> Iterator[World]:
+    """A world on a virtual host of its own, which goes with it."""
     vhost = f"scenario-{secrets.token_hex(8)}"  # always as long, as RabbitMQ cuts long texts
     path = f"vhosts/{in_path(vhost)}"
     node.api("PUT", path, {})
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     node.api("PUT", f"permissions/{in_path(vhost)}/{in_path(node.user)}", everything)
-    world = World(node, vhost)
+    world = made(node, vhost)
     try:
-        scenario.play(world)
+        yield world
     finally:
         world.close()
         with contextlib.suppress(urllib.error.HTTPError):
             node.api("DELETE", path)
-    return even(json.loads(json.dumps(world.log)), vhost)
+
+
+def run(scenario: Scenario, node: Node) -> list[Any]:
+    """Play a scenario on an empty virtual host; its transcript, evened out."""
+    with empty(node) as world:
+        scenario.play(world)
+    return world.transcript()
 
 
 MADE = re.compile(r"amq\.(?:gen|ctag)-[\w-]+|amq\.rabbitmq\.reply-to\.[\w.+/=-]+")

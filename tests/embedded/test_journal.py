@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 def bodies(path: Path, queue: int) -> dict[int, bytes]:
     """Open the journal as after a restart; return what it has of the queue, in its order."""
     journal = Journal(path)
-    found = {position: body for position, _, _, _, body, _ in journal.messages(queue)}
+    found = {row.position: row.body for row in journal.messages(queue)}
     journal.close()
     assert list(found) == sorted(found)
     return found
@@ -63,9 +63,37 @@ def test_a_message_comes_back_byte_for_byte(path: Path) -> None:
     journal.close()
     head = (b"sign-ups", b"\x10\x00\x02")
     assert list(Journal(path).messages(7)) == [
-        (0, b"campus", *head, bytes(range(256)) * 9, 1764000000.25),
-        (last, b"", *head, b"", None),
+        (0, b"campus", *head, bytes(range(256)) * 9, 1764000000.25, 0, 0, None),
+        (last, b"", *head, b"", None, 0, 0, None),
     ]
+
+
+def test_what_came_back_comes_first_by_its_turn(path: Path) -> None:
+    journal = Journal(path)
+    for position in range(5):
+        journal.keep(1, position, Text(b"%d" % position))
+    journal.mark(1, 3, returns=1, failures=0, turn=8)
+    journal.mark(1, 0, returns=2, failures=9)
+    journal.commit()
+    journal.mark(1, 1, returns=4, failures=3, turn=9)
+    journal.mark(1, 3, returns=2, failures=1, turn=10)
+    journal.mark(1, 4, returns=1, failures=1, turn=11)
+    journal.drop(1, 4)
+    journal.close()
+    found = [(row.position, row.returns, row.failures, row.turn) for row in Journal(path).messages(1)]
+    assert found == [(1, 4, 3, 9), (3, 2, 1, 10), (0, 2, 9, None), (2, 0, 0, None)]
+
+
+def test_it_knows_whether_its_broker_ended_well(path: Path) -> None:
+    journal = Journal(path)
+    assert journal.ended_well
+    journal.begin()
+    journal._database.close()
+    journal = Journal(path)
+    assert not journal.ended_well
+    journal.begin()
+    journal.close()
+    assert Journal(path).ended_well
 
 
 def test_only_what_was_committed_is_there(path: Path) -> None:

@@ -14,10 +14,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 APPLICATION = 0x4D514C42  # "MQLB", in the file's head: it is ours
-FORMAT = 1
+FORMAT = 2
 ELSEWHERE = "Move it away, or give another folder."
 NAMES = ("utf-8", "surrogateescape")  # names are bytes on the wire, and need not be text
 POSITIONS = 40  # bits of a position; the queue's number is in those above, so that a queue's messages lie together
@@ -28,14 +28,30 @@ CREATE TABLE definition (
 -- A message is in its entry. One that went to several queues at once is in `shared`, as long as an entry needs it.
 CREATE TABLE entry (
     place INTEGER PRIMARY KEY, exchange BLOB, routing_key BLOB, properties BLOB, body BLOB, shared INTEGER,
-    expires REAL);
+    expires REAL, returns INTEGER DEFAULT 0, failures INTEGER DEFAULT 0, turn INTEGER);
 CREATE TABLE shared (
     id INTEGER PRIMARY KEY, exchange BLOB, routing_key BLOB, properties BLOB, body BLOB, entries INTEGER);
 CREATE TRIGGER dropped AFTER DELETE ON entry WHEN old.shared IS NOT NULL BEGIN
     UPDATE shared SET entries = entries - 1 WHERE id = old.shared;
     DELETE FROM shared WHERE id = old.shared AND entries = 0;
 END;
+CREATE TABLE ended (well INTEGER);
+INSERT INTO ended VALUES (1);
 """
+
+
+class Row(NamedTuple):
+    """A message in a queue, as the journal has it; for `returns`, `failures` and `turn` see `mark`."""
+
+    position: int
+    exchange: bytes
+    routing_key: bytes
+    properties: bytes
+    body: bytes
+    expires: float | None
+    returns: int
+    failures: int
+    turn: int | None
 
 
 class JournalError(Exception):
@@ -63,6 +79,7 @@ class Journal:
         self._kept: dict[int, Message] = {}  # by place, since the last commit
         self._expires: dict[int, float] = {}  # those of them that do
         self._dropped: list[tuple[int]] = []
+        self._marks: dict[int, tuple[int, int, int | None]] = {}
         with self._explained():
             # Where it was made anew, only its owner may read the messages.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -87,7 +104,14 @@ class Journal:
         elif (application, version) != (APPLICATION, FORMAT):
             raise JournalError(f"{self._path} is not a journal of this broker, or of another version. {ELSEWHERE}")
         ask("PRAGMA synchronous = NORMAL")
-        ask("BEGIN IMMEDIATE").connection.rollback()  # takes the lock
+        ask("BEGIN IMMEDIATE")  # takes the lock
+        (self.ended_well,) = ask("SELECT well FROM ended").fetchone()  # was it closed by the broker before?
+        ask("ROLLBACK")
+
+    def begin(self) -> None:
+        """Note that a broker has taken up what was there: unless it closes the journal, it did not end well."""
+        self._change("UPDATE ended SET well = 0", ())
+        self.commit()
 
     def definitions(self) -> Iterator[tuple[str, str, str, bytes]]:
         """Give (virtual host, kind, name, spec) of all that was defined, in the order in which it was."""
@@ -96,17 +120,19 @@ class Journal:
             for vhost, kind, name, spec in found:
                 yield vhost.decode(*NAMES), kind, name.decode(*NAMES), spec
 
-    def messages(self, queue: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes, float | None]]:
-        """Give (position, exchange, routing key, properties, body, expires) of each message in a queue, by position."""
+    def messages(self, queue: int) -> Iterator[Row]:
+        """Give the messages in a queue: first those that have a turn, by it, then the others, by position."""
         fields = ", ".join(
             f"coalesce(s.{name}, e.{name})" for name in ("exchange", "routing_key", "properties", "body")
         )
         with self._explained():
-            yield from self._database.execute(
-                f"SELECT e.place - ?1, {fields}, e.expires FROM entry e LEFT JOIN shared s ON s.id = e.shared "
-                "WHERE e.place >= ?1 AND e.place < ?2 ORDER BY e.place",
+            found = self._database.execute(
+                f"SELECT e.place - ?1, {fields}, e.expires, e.returns, e.failures, e.turn "
+                "FROM entry e LEFT JOIN shared s ON s.id = e.shared "
+                "WHERE e.place >= ?1 AND e.place < ?2 ORDER BY e.turn IS NULL, e.turn, e.place",
                 (queue << POSITIONS, queue + 1 << POSITIONS),
             )
+            yield from map(Row._make, found)
 
     def define(self, vhost: str, kind: str, name: str, spec: bytes) -> None:
         """Note that there is a virtual host, an exchange, a queue or a binding; another `spec` replaces the first."""
@@ -133,9 +159,14 @@ class Journal:
         if expires is not None:
             self._expires[place] = expires
 
+    def mark(self, queue: int, position: int, returns: int, failures: int, turn: int | None = None) -> None:
+        """Note how often a kept message came back, how often its delivery failed, and its turn among those."""
+        self._marks[queue << POSITIONS | position] = returns, failures, turn
+
     def drop(self, queue: int, position: int) -> None:
         """Note that a message left the queue for good; one that came since the last commit is never written."""
         place = queue << POSITIONS | position
+        self._marks.pop(place, None)
         if self._kept.pop(place, None) is None:
             self._dropped.append((place,))
 
@@ -143,6 +174,7 @@ class Journal:
         """Note that all messages left the queue for good."""
         first, end = queue << POSITIONS, queue + 1 << POSITIONS
         self._kept = {place: message for place, message in self._kept.items() if not first <= place < end}
+        self._marks = {place: mark for place, mark in self._marks.items() if not first <= place < end}
         self._change("DELETE FROM entry WHERE place >= ? AND place < ?", (first, end))
 
     def commit(self) -> None:
@@ -150,7 +182,7 @@ class Journal:
 
         Raises JournalError, e.g. when the disk is full; then only what was committed before is safe, and it must end.
         """
-        if not (self._kept or self._dropped or self._database.in_transaction):
+        if not (self._kept or self._dropped or self._marks or self._database.in_transaction):
             return
         with self._explained():
             self._begin()
@@ -158,8 +190,12 @@ class Journal:
                 self._database.executemany("DELETE FROM entry WHERE place = ?", self._dropped)
             if self._kept:
                 self._write(self._kept)
+            if self._marks:
+                rows = [(*mark, place) for place, mark in self._marks.items()]
+                update = "UPDATE entry SET (returns, failures, turn) = (?, ?, ?) WHERE place = ?"
+                self._database.executemany(update, rows)
             self._database.execute("COMMIT")
-        self._dropped, self._kept, self._expires = [], {}, {}
+        self._dropped, self._kept, self._expires, self._marks = [], {}, {}, {}
 
     def _write(self, kept: dict[int, Message]) -> None:
         """Insert the entries, and into `shared` the messages that have several."""
@@ -178,11 +214,13 @@ class Journal:
                 insert = "INSERT INTO shared (exchange, routing_key, properties, body, entries) VALUES (?, ?, ?, ?, ?)"
                 ids[key] = self._database.execute(insert, (*fields, copies[key])).lastrowid or 0
             rows.append((place, None, None, None, None, ids[key], self._expires.get(place)))
-        self._database.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        columns = "place, exchange, routing_key, properties, body, shared, expires"
+        self._database.executemany(f"INSERT INTO entry ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Write what was noted, and close the file."""
         try:
+            self._change("UPDATE ended SET well = 1", ())
             self.commit()
         finally:
             self._database.close()

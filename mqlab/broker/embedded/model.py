@@ -138,9 +138,9 @@ class VirtualHost:
         arguments.check_string(self.called("exchange", name), "alternate-exchange", args)
         made = self.exchanges[name] = Exchange(name, kind, durable, auto_delete, internal, args)
         self.routes.clear()
-        if durable:
-            spec = {"type": kind, "auto_delete": auto_delete, "internal": internal}
-            self.broker.define(self, "exchange", name, specified(spec, args))
+        # RabbitMQ 4.3 keeps transient exchanges too.
+        spec = {"type": kind, "durable": durable, "auto_delete": auto_delete, "internal": internal}
+        self.broker.define(self, "exchange", name, specified(spec, args))
         return made
 
     def delete_exchange(self, name: str, if_unused: bool = False) -> None:
@@ -157,10 +157,9 @@ class VirtualHost:
     def remove_exchange(self, exchange: Exchange) -> None:
         del self.exchanges[exchange.name]
         for binding in exchange.bindings:
-            self.undefine_binding(binding)
+            self.broker.undefine(self, "binding", binding_name(binding))
         exchange.bindings.clear()
-        if exchange.durable:
-            self.broker.undefine(self, "exchange", exchange.name)
+        self.broker.undefine(self, "exchange", exchange.name)
         self.unbind_all(exchange)
 
     # Queues.
@@ -240,11 +239,10 @@ class VirtualHost:
         exchange = self.exchange(source)
         arguments.check_binding(exchange.type, key, args)
         if find_binding(exchange, destination, key, args) is None:
-            binding = Binding(exchange, destination, key, args, exchange.durable and destination.durable)
+            binding = Binding(exchange, destination, key, args)
             exchange.bindings.append(binding)
             self.routes.clear()
-            if binding.durable:
-                self.broker.define(self, "binding", binding_name(binding), binding_spec(binding))
+            self.broker.define(self, "binding", binding_name(binding), binding_spec(binding))
 
     def unbind(self, source: str, destination: Exchange | Queue, key: str, args: Arguments) -> None:
         """Takes a binding away; nothing happens where there is none."""
@@ -266,13 +264,9 @@ class VirtualHost:
         """Bindings have gone; an auto-delete exchange goes with its last one."""
         self.routes.clear()
         for binding in gone:
-            self.undefine_binding(binding)
+            self.broker.undefine(self, "binding", binding_name(binding))
         if exchange.auto_delete and not exchange.bindings and exchange.name in self.exchanges:
             self.remove_exchange(exchange)
-
-    def undefine_binding(self, binding: Binding) -> None:
-        if binding.durable:
-            self.broker.undefine(self, "binding", binding_name(binding))
 
 
 def short_of(data: bytes) -> bytes:
@@ -328,6 +322,7 @@ class Broker:
         self.reply_prefix = f"{REPLY_TO}.{secrets.token_hex(8)}"  # of the names this broker gives
         self.alarms: list[tuple[float, int, Queue]] = []
         self.vhosts: dict[str, VirtualHost] = {}
+        self.lost: list[tuple[VirtualHost, Exchange, str]] = []  # bindings whose queue is no longer there
         self.recover()
         self.add_vhost("/")
 
@@ -350,7 +345,7 @@ class Broker:
                 vhost.remove_exchange(exchange)
         for exchange in vhost.exchanges.values():
             for binding in exchange.bindings:
-                vhost.undefine_binding(binding)
+                self.undefine(vhost, "binding", binding_name(binding))
         del self.vhosts[name]
         if self.journal is not None:
             self.journal.undefine(name, "vhost", name)
@@ -400,6 +395,12 @@ class Broker:
         if self.journal is not None:
             self.journal.undefine(vhost.name, kind, name)
 
+    def write_down(self) -> None:
+        """The broker ends, all its sessions have: notes in the journal what only then has to be in there."""
+        for vhost in self.vhosts.values():
+            for queue in vhost.queues.values():
+                queue.write_down()
+
     def recover(self) -> None:
         """Takes up what the journal holds."""
         if self.journal is None:
@@ -408,18 +409,26 @@ class Broker:
             host = self.vhosts.setdefault(vhost, VirtualHost(self, vhost))
             if kind != "vhost":
                 self.recover_one(host, kind, name, *read_spec(spec))
+        for host, exchange, binding in self.lost:
+            self.undefine(host, "binding", binding)
+            host.unbound(exchange, [])
         for host in self.vhosts.values():
             for queue in list(host.queues.values()):
                 queue.tick()
+        self.journal.begin()
 
     def recover_one(self, host: VirtualHost, kind: str, name: str, spec: dict[str, Any], args: Arguments) -> None:
         if kind == "exchange":
             host.exchanges[name] = Exchange(
-                name, spec["type"], True, spec["auto_delete"], spec["internal"], spec["arguments"]
+                name, spec["type"], spec["durable"], spec["auto_delete"], spec["internal"], spec["arguments"]
             )
         elif kind == "binding":
-            source, to = host.exchanges[spec["source"]], host.queues if spec["kind"] == "queue" else host.exchanges
-            source.bindings.append(Binding(source, to[spec["to"]], spec["key"], args, durable=True))
+            source = host.exchanges[spec["source"]]
+            known: Any = host.queues if spec["kind"] == "queue" else host.exchanges
+            if (to := known.get(spec["to"])) is None:  # an exclusive queue: it has gone with the broker
+                self.lost.append((host, source, name))
+            else:
+                source.bindings.append(Binding(source, to, spec["key"], args))
         elif kind == "queue":
             queue = host.make_queue(name, True, spec["auto_delete"], None, args, spec["number"])
             self.number = max(self.number, queue.number)
@@ -428,7 +437,7 @@ class Broker:
     def recover_messages(self, queue: Queue) -> None:
         assert self.journal is not None
         shared: dict[bytes, bytes] = {}  # one object for equal addresses
-        for position, exchange, key, raw, body, expires in self.journal.messages(queue.number):
-            address = short_of(exchange) + short_of(key)
-            known = deadletter.recovered(facts(raw))
-            queue.restore(Message(shared.setdefault(address, address), known.raw, body, known), position, expires)
+        for row in self.journal.messages(queue.number):
+            address = short_of(row.exchange) + short_of(row.routing_key)
+            known = deadletter.recovered(facts(row.properties))
+            queue.restore(Message(shared.setdefault(address, address), known.raw, row.body, known), row)

@@ -11,6 +11,7 @@ from mqlab.broker.embedded.properties import Facts
 if TYPE_CHECKING:
     from mqlab.broker.embedded.arguments import Arguments
     from mqlab.broker.embedded.channel import Channel
+    from mqlab.broker.embedded.journal import Row
     from mqlab.broker.embedded.model import VirtualHost
 
 ENTRY_COST = 300  # bytes one waiting message takes besides its body: objects, place in the queue
@@ -194,15 +195,30 @@ class Queue:
         entry.failures = 0
         self.give(entry, consumer)
 
-    def restore(self, message: Message, position: int, expires: float | None) -> None:
+    def restore(self, message: Message, row: Row) -> None:
         """Takes a message up from the journal."""
-        entry = Entry(message, position, expires)
-        self.position = max(self.position, position)
+        entry = Entry(message, row.position, row.expires)
+        entry.returns, entry.failures = row.returns, row.failures
+        self.position = max(self.position, row.position)
         message.copies += 1
         self.broker.memory += ENTRY_COST + len(message.body)
-        self.ready.append(entry)
+        self.take_up(entry)
         if self.max_bytes is not None:
             self.bytes += self.size(message)
+
+    def take_up(self, entry: Entry) -> None:
+        """Where a broker was killed, nobody knows which messages it had delivered: all count as if they had been."""
+        assert self.journal is not None
+        if not self.journal.ended_well:
+            entry.failures = 1
+        self.ready.append(entry)
+
+    def write_down(self) -> None:
+        """The broker ends: notes whose delivery failed; that others came back is lost, as in RabbitMQ."""
+        if self.journal is not None:
+            for entry in self.ready:
+                if entry.failures and entry.message.facts.persistent:
+                    self.journal.mark(self.number, entry.position, 0, entry.failures)
 
     def size(self, message: Message) -> int:
         """What a message counts towards x-max-length-bytes."""
@@ -228,6 +244,8 @@ class Queue:
         self.broker.memory += ENTRY_COST + len(message.body) if message.copies == 1 else ENTRY_COST
         if self.journal is not None and (message.facts.persistent or self.keeps_all):
             self.journal.keep(self.number, entry.position, message, entry.expires)
+            if entry.failures:
+                self.journal.mark(self.number, entry.position, entry.returns, entry.failures)
 
     def forget(self, entry: Entry) -> None:
         """The message has left this queue for good."""

@@ -108,6 +108,7 @@ class QuorumQueue(Queue):
         self.refusing = False
         self.timeout: int = self.arguments.get("x-consumer-timeout", CONSUMER_TIMEOUT)
         self.loans: dict[Entry, Loan] = {}
+        self.turn = 0  # of the last one that was delivered or came back
         if self.overflow == "reject-publish-dlx":
             self.overflow = "drop-head"
 
@@ -155,6 +156,7 @@ class QuorumQueue(Queue):
         for entry in entries:
             self.loans.pop(entry, None)
             entry.returns += 1
+            self.mark(entry, entry.returns, entry.failures)
             if self.delivery_limit is not None and entry.failures > self.delivery_limit:
                 self.discard(entry, "delivery_limit")
                 continue
@@ -182,6 +184,18 @@ class QuorumQueue(Queue):
         due = self.broker.clock() + timeout / 1000
         self.loans[entry] = Loan(channel, channel.delivery_tag, consumer, due)
         self.broker.wake(self, due)
+        self.mark(entry, entry.returns + 1, entry.failures + 1)  # unless it is settled before the broker is killed
+
+    def mark(self, entry: Entry, returns: int, failures: int) -> None:
+        if self.journal is not None:
+            self.turn += 1
+            self.journal.mark(self.number, entry.position, returns, failures, self.turn)
+
+    def take_up(self, entry: Entry) -> None:
+        (self.ready.returned if entry.returns else self.ready).append(entry)
+
+    def write_down(self) -> None:
+        """All is in the journal already."""
 
     def tick(self) -> None:
         super().tick()

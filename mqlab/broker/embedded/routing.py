@@ -17,7 +17,6 @@ class Binding:
     destination: Any  # Queue or Exchange
     key: str
     arguments: Any  # Arguments
-    durable: bool = False
 
 
 @dataclass(eq=False)

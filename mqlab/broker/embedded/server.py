@@ -131,6 +131,7 @@ class Server:
         for link in list(self.links.values()):
             link.transport.abort()
         await asyncio.sleep(0)
+        self.broker.write_down()
         self.commit()
 
     def idle(self) -> float:

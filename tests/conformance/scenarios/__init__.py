@@ -1,6 +1,17 @@
 """The scenarios, by subject."""
 
-from scenarios import confirms, connections, dead_letters, exchanges, learners, messages, queues, quorum, timeouts
+from scenarios import (
+    confirms,
+    connections,
+    dead_letters,
+    exchanges,
+    learners,
+    messages,
+    queues,
+    quorum,
+    restarts,
+    timeouts,
+)
 
 __all__ = [
     "confirms",
@@ -11,5 +22,6 @@ __all__ = [
     "messages",
     "queues",
     "quorum",
+    "restarts",
     "timeouts",
 ]

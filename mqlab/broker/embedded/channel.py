@@ -44,6 +44,7 @@ class Channel:
         self.publish: frames.Publish | None = None  # whose content is on its way
         self.raw: bytes | None = None
         self.size = 0
+        self.too_large = 0  # the size of a message over the limit
         self.parts: list[bytes] = []
         self.confirms = False
         self.sequence = 0
@@ -112,15 +113,12 @@ class Channel:
             text = f"expected content header for class 60, got one for class {class_id} instead"
             raise AmqpError("UNEXPECTED_FRAME", text, frames.PUBLISH)
         self.raw = payload[12:]
-        limit = self.session.limits.message_size
         if not self.size:
             self.published(b"")
         elif self.size > MESSAGE_SIZE:
             text = f"content body size {self.size} exceeds maximum allowed size {MESSAGE_SIZE}"
             raise AmqpError("FRAME_ERROR", text, frames.PUBLISH)
-        elif self.size > limit:
-            text = f"message size {self.size} is larger than configured max size {limit}"
-            raise AmqpError("PRECONDITION_FAILED", text)
+        self.too_large = self.size if self.size > self.session.limits.message_size else 0
 
     def body(self, payload: bytes) -> None:
         if self.raw is None:
@@ -128,13 +126,24 @@ class Channel:
         self.size -= len(payload)
         if self.size < 0:
             raise AmqpError("FRAME_ERROR", "content body frame exceeds remaining content size", frames.PUBLISH)
-        if self.size:
+        if self.too_large:
+            self.refuse_large()
+        elif self.size:
             self.parts.append(payload)
         elif self.parts:
             parts, self.parts = self.parts, []
             self.published(b"".join((*parts, payload)))
         else:
             self.published(payload)
+
+    def refuse_large(self) -> None:
+        """A message over the limit is refused when all of it has come; nothing of it is kept."""
+        if not self.size:
+            text = (
+                f"message size {self.too_large} is larger than configured max size {self.session.limits.message_size}"
+            )
+            self.publish = self.raw = None
+            raise AmqpError("PRECONDITION_FAILED", text)
 
     def published(self, body: bytes) -> None:
         """A message is complete: checks it, and routes it unless a transaction has to be committed first."""

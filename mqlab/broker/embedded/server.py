@@ -29,7 +29,6 @@ class Link(asyncio.Protocol):
         self.session = Session(server.broker, server.user, server.password, server.wake, server.limits)
         self.made = self.received = self.sent = server.now()
         self.closing_since: float | None = None
-        self.blocked = False  # nothing is read until there is memory again
         self.clogged = False  # nothing is read until the client has read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -47,8 +46,9 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received = self.server.now()
         self.session.receive(data)
-        if self.server.broker.blocked or self.server.blocked:
-            self.server.check_memory(self)
+        if self.session.blocked:
+            self.server.blocked = True
+            self.transport.pause_reading()
 
     def pause_writing(self) -> None:
         self.session.paused = True
@@ -58,7 +58,7 @@ class Link(asyncio.Protocol):
         self.session.serve()
         if self.clogged:
             self.clogged = False
-            if not self.blocked:
+            if not self.session.blocked:
                 self.transport.resume_reading()
 
     def flush(self) -> None:
@@ -85,7 +85,7 @@ class Link(asyncio.Protocol):
                 self.transport.abort()
         if not session.heartbeat or session.state not in ("open", "running"):
             return
-        if now - self.received > 2 * session.heartbeat and not (self.blocked or self.clogged):
+        if now - self.received > 2 * session.heartbeat and not (session.blocked or self.clogged):
             self.transport.abort()
         elif now - self.sent >= session.heartbeat / 2:
             self.transport.write(frames.PULSE)
@@ -200,25 +200,12 @@ class Server:
             for link in list(self.links.values()):
                 link.beat(now)
 
-    # Memory.
-
-    def check_memory(self, link: Link) -> None:
-        """While messages take too much memory, nothing more is read from a connection that publishes."""
-        self.blocked = self.broker.blocked
-        if not self.blocked:
-            self.unblock()
-        elif link.session.published and not link.blocked:
-            link.blocked = True
-            if link.session.wants("connection.blocked"):
-                link.session.send(Connection.Blocked("low on memory"))
-            link.transport.pause_reading()
-        link.session.published = False
-
     def unblock(self) -> None:
+        """There is memory again: who had to wait goes on."""
         for link in self.links.values():
-            if link.blocked:
-                link.blocked = False
-                if link.session.wants("connection.blocked"):
-                    link.session.send(Connection.Unblocked())
-                if not link.clogged:
+            if link.session.blocked:
+                link.session.unblock()
+                if link.session.blocked:  # what it had sent already was too much again
+                    self.blocked = True
+                elif not link.clogged:
                     link.transport.resume_reading()

@@ -87,7 +87,7 @@ class Session:
         self.starved = False  # a consumer could not be served for lack of room
         self.awake = False
         self.confirming: list[Channel] = []
-        self.published = False  # it has published lately: a publisher may have to wait for memory
+        self.blocked = False  # it published while memory is short: nothing more is read until there is some
         self.crowded = False  # there are more connections than there may be
 
     # Output.
@@ -150,6 +150,9 @@ class Session:
         if self.state == "closed" or self.deaf:
             return
         data = self.rest + data if self.rest else data
+        if self.blocked:
+            self.rest = data
+            return
         self.rest = b""
         try:
             self.rest = self.read(data)
@@ -194,9 +197,25 @@ class Session:
                     return b""
             elif not channel.closing:
                 self.channel_frame(channel, kind, payload)
+                if kind == frames.HEADER and self.broker.blocked:  # its body waits, as in RabbitMQ
+                    self.block()
+                    break
             elif kind == frames.METHOD:
                 self.closing_channel(channel, payload[:4])
         return data[at:]
+
+    def block(self) -> None:
+        """It published while the broker is short of memory: it has to wait, and is told if it wants to know."""
+        self.blocked = True
+        if self.wants("connection.blocked"):
+            self.send(Connection.Blocked("low on memory"))
+
+    def unblock(self) -> None:
+        """There is memory again: it goes on where it was."""
+        self.blocked = False
+        if self.wants("connection.blocked"):
+            self.send(Connection.Unblocked())
+        self.receive(b"")
 
     def channel_frame(self, channel: Channel, kind: int, payload: bytes) -> None:
         """A frame for an open channel; a refusal closes it."""
@@ -205,7 +224,6 @@ class Session:
                 channel.body(payload)
             elif kind == frames.HEADER:
                 channel.header(payload)
-                self.published = True
             elif kind != frames.METHOD or len(payload) < 4:
                 self.strange_frame(kind, payload)
             elif channel.publish is not None:

@@ -1,11 +1,13 @@
 """The scenarios, by subject."""
 
 from scenarios import (
+    alarms,
     confirms,
     connections,
     dead_letters,
     exchanges,
     learners,
+    limits,
     messages,
     queues,
     quorum,
@@ -14,11 +16,13 @@ from scenarios import (
 )
 
 __all__ = [
+    "alarms",
     "confirms",
     "connections",
     "dead_letters",
     "exchanges",
     "learners",
+    "limits",
     "messages",
     "queues",
     "quorum",

@@ -2,6 +2,8 @@
 
 import random
 import struct
+from datetime import UTC, datetime
+from decimal import Decimal
 
 from pamqp import body, commands, frame, header, heartbeat
 
@@ -12,10 +14,22 @@ Basic, Channel, Connection, Exchange, Queue = (
     getattr(commands, name) for name in ("Basic", "Channel", "Connection", "Exchange", "Queue")
 )
 USER, PASSWORD = "ana", "secret"
+EVERY_TYPE = {
+    "yes": True,
+    "small": 1,
+    "large": 2**40,
+    "float": 1.5,
+    "decimal": Decimal("1.25"),
+    "text": "課",
+    "bytes": bytearray(b"\xff\x00"),
+    "time": datetime(2026, 1, 1, tzinfo=UTC),
+    "table": {"deep": {"deeper": [1, "two", {"three": None}]}},
+    "nothing": None,
+}
 LOG_IN = 4  # so many frames come before a channel is open; most inputs leave them whole
 
 
-def frames(password: str = PASSWORD) -> list[bytes]:
+def frames(password: str = PASSWORD, user: str = USER, vhost: str = "/") -> list[bytes]:
     """Return what a client sends that does a little of everything, the protocol header first."""
     dead = {"x-dead-letter-exchange": "amq.fanout", "x-max-length": 5, "x-message-ttl": 60_000}
     properties = commands.Basic.Properties(delivery_mode=2, headers={"CC": ["comments"], "n": 1}, expiration="9000")
@@ -24,9 +38,9 @@ def frames(password: str = PASSWORD) -> list[bytes]:
         (1, body.ContentBody(b"Amina")),
     ]
     methods = [
-        (0, Connection.StartOk({"capabilities": {"basic.nack": True}}, "PLAIN", f"\0{USER}\0{password}", "en_US")),
+        (0, Connection.StartOk({"capabilities": {"basic.nack": True}}, "PLAIN", f"\0{user}\0{password}", "en_US")),
         (0, Connection.TuneOk(2047, 131072, 60)),
-        (0, Connection.Open("/")),
+        (0, Connection.Open(vhost)),
         (1, Channel.Open()),
         (1, Exchange.Declare(0, "campus", "topic", durable=True)),
         (1, Queue.Declare(0, "sign-ups", durable=True, arguments=dead)),
@@ -38,18 +52,24 @@ def frames(password: str = PASSWORD) -> list[bytes]:
         *content,
         (1, Basic.Publish(0, "", "sign-ups")),
         *content,
-        (1, Basic.Qos(0, 10, False)),
-        (1, Basic.Consume(0, "sign-ups", "worker")),
+        # Gets, as a client cannot know when a consumer's deliveries come.
+        (1, Basic.Get(0, "sign-ups")),
         (1, Basic.Ack(1, False)),
+        (1, Basic.Get(0, "sign-ups")),
         (1, Basic.Nack(2, True, True)),
         (1, Basic.Recover(True)),
-        (1, Basic.Cancel("worker")),
         (1, Basic.Get(0, "sign-ups")),
         (1, Basic.Reject(3, False)),
+        (1, Basic.Qos(0, 10, False)),
+        (1, Basic.Consume(0, "sign-ups", "worker")),
+        (1, Basic.Cancel("worker")),
         (2, Channel.Open()),
         (2, commands.Tx.Select()),
         (2, commands.Tx.Commit()),
-        (2, Channel.Flow(False)),
+        (2, Channel.Flow(True)),
+        (1, Basic.Publish(0, "amq.headers", "")),
+        (1, header.ContentHeader(0, 0, commands.Basic.Properties(headers=EVERY_TYPE))),
+        (0, Connection.UpdateSecret("new", "old one expires")),
         (0, heartbeat.Heartbeat()),
         (1, Queue.Unbind(0, "sign-ups", "campus", "user.#")),
         (1, Queue.Purge(0, "sign-ups")),
@@ -102,6 +122,11 @@ CHANGES = (cut, flip, stretch, lie, invent, mistype)
 
 
 def broken(chance: random.Random, whole: list[bytes]) -> bytes:
+    """Return a session that is broken in places."""
+    return b"".join(broken_frames(chance, whole))
+
+
+def broken_frames(chance: random.Random, whole: list[bytes]) -> list[bytes]:
     """Return a session of which one to three frames are changed, missing, doubled or in the wrong place."""
     parts = list(whole)
     first = 0 if chance.random() < 0.2 else LOG_IN
@@ -118,7 +143,7 @@ def broken(chance: random.Random, whole: list[bytes]) -> bytes:
             parts.insert(chance.randrange(first, len(parts)), parts.pop(at))
         else:
             parts.insert(at, chance.randbytes(chance.choice((1, 8, 300))))
-    return b"".join(parts)
+    return parts
 
 
 def close_code(answer: bytes) -> int | None:

@@ -25,7 +25,9 @@ class Arguments(dict[str, Any]):
         super().__init__(values or {})
         entries = dict(properties.entries(encode.field_table(dict(self))[4:] if table is None else table))
         self.table = properties.headers_of(entries)
-        self.types = {name.decode(errors="replace"): properties.TYPES[value[0]] for name, value in entries.items()}
+        self.types = {
+            name.decode(errors="surrogateescape"): properties.TYPES[value[0]] for name, value in entries.items()
+        }
 
     def type(self, name: str) -> str:
         """A value's type on the wire, as RabbitMQ calls it."""

@@ -33,6 +33,7 @@ class Channel:
         self.session = session
         self.number = number
         self.vhost = session.vhost
+        self.opened = True  # or not: the client published first
         self.closing = False  # the client was told that it is closed; it has to say close-ok
         self.consumers: dict[str, Consumer] = {}
         self.unacked: dict[int, Delivery] = {}
@@ -104,7 +105,7 @@ class Channel:
 
     def header(self, payload: bytes) -> None:
         if len(payload) < 12:
-            raise AmqpError("FRAME_ERROR", f"{frames.snippet(frames.HEADER, payload)}: unknown_frame", NOTHING)
+            raise frames.refused(frames.HEADER, payload, "unknown_frame")
         self.expect(frames.HEADER)
         class_id, weight, self.size = frames.CLASS.unpack_from(payload)
         if weight:
@@ -143,12 +144,17 @@ class Channel:
                 f"message size {self.too_large} is larger than configured max size {self.session.limits.message_size}"
             )
             self.publish = self.raw = None
-            raise AmqpError("PRECONDITION_FAILED", text)
+            if not self.closing:
+                raise AmqpError("PRECONDITION_FAILED", text)
 
     def published(self, body: bytes) -> None:
         """A message is complete: checks it, and routes it unless a transaction has to be committed first."""
         publish, raw = self.publish, self.raw
         self.publish = self.raw = None
+        if self.closing:
+            return
+        if not self.opened:
+            raise AmqpError("CHANNEL_ERROR", "expected 'channel.open'", frames.PUBLISH)
         assert publish is not None and raw is not None
         if publish is frames.NO_PUBLISH:
             raise AmqpError("COMMAND_INVALID", "unimplemented method")

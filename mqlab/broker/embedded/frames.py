@@ -24,19 +24,62 @@ ACK_INDEX, NACK_INDEX = 0x003C0050, 0x003C0078
 
 def cannot_decode(payload: bytes) -> AmqpError:
     """The refusal of a method whose fields cannot be read."""
-    return AmqpError("FRAME_ERROR", f"cannot decode {erlang(payload[4:])}", payload[:4])
+    return AmqpError("FRAME_ERROR", f"cannot decode <<{','.join(map(str, payload[4:]))}>>", payload[:4])
 
 
-def erlang(data: bytes) -> str:
-    """Bytes as Erlang prints them."""
-    if data and all(32 <= byte < 127 for byte in data):
-        return f'<<"{data.decode()}">>'
-    return f"<<{','.join(map(str, data))}>>"
+def known(kind: int, payload: bytes) -> bool:
+    """Is it a frame at all?"""
+    return (
+        (kind == METHOD and len(payload) >= 4)
+        or (kind == HEADER and len(payload) >= 12)
+        or kind == BODY
+        or (kind == HEARTBEAT and not payload)
+    )
+
+
+def refused(kind: int, payload: bytes, *why: object) -> AmqpError:
+    """The refusal of a frame; `why`: the name of the reason and its values."""
+    text = f"{snippet(kind, payload)}: "
+    told = [str(each) for each in why]
+    column = len(text) - text.rfind("\n") - 1
+    reason = told[0] if len(told) == 1 else wrapped("{", told, "}", column, 76)
+    return AmqpError("FRAME_ERROR", text + reason, b"\0\0\0\0")
 
 
 def snippet(kind: int, payload: bytes) -> str:
     """A frame, as RabbitMQ's refusals tell of it."""
-    return f"type {kind}, {'all' if len(payload) <= 16 else 'first 16'} octets = {erlang(payload[:16])}"
+    text = f"type {kind}, {'all' if len(payload) <= 16 else 'first 16'} octets = "
+    return text + erlang(payload[:16], len(text))
+
+
+LETTERS = {*range(32, 127), *range(160, 256), *b"\b\t\n\v\f\r\x1b"}  # what Erlang takes for text
+ESCAPES = {8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 27: "e", 34: '"', 92: "\\"}
+
+
+def erlang(data: bytes, column: int) -> str:
+    """Bytes as Erlang's ~tp prints them in this column: text in quotes, others as numbers, broken into lines."""
+    try:
+        text, kind = data.decode(), "" if data.isascii() else "/utf8"
+    except UnicodeDecodeError:
+        text, kind = data.decode("latin-1"), ""
+    if not data or not {ord(letter) for letter in text} <= LETTERS:
+        return wrapped("<<", [str(byte) for byte in data], ">>", column, 78)
+    quoted = "".join(f"\\{ESCAPES[ord(letter)]}" if ord(letter) in ESCAPES else letter for letter in text)
+    return f'<<"{quoted}"{kind}>>'
+
+
+def wrapped(opening: str, items: list[str], closing: str, column: int, width: int) -> str:
+    """A list as Erlang prints it: what does not fit begins a new line below the first item."""
+    text, start = opening, column + len(opening)
+    at = start
+    for number, item in enumerate(items, 1):
+        last = number == len(items)
+        if at > start and at + len(item) > width + last:
+            text += "\n" + " " * start
+            at = start
+        text += item if last else f"{item},"
+        at += len(item) + 1
+    return text + closing
 
 
 class Publish(NamedTuple):

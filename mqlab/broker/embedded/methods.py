@@ -6,7 +6,7 @@ import re
 import struct
 from typing import Any
 
-from pamqp import commands
+from pamqp import commands, decode
 from pamqp.exceptions import UnmarshalingException
 
 from mqlab.broker.embedded import frames
@@ -22,24 +22,37 @@ HANDLERS = {
 }
 
 
-def read_method(payload: bytes) -> Any:
-    """A method that pamqp knows; RabbitMQ ends the connection without a word where it knows none."""
-    method = commands.INDEX_MAPPING.get(int.from_bytes(payload[:4], "big"))
-    if method is None:
+def method_class(payload: bytes) -> Any:
+    """The method's class in pamqp; RabbitMQ has no words for a method that it does not know: the connection ends."""
+    if (method := commands.INDEX_MAPPING.get(int.from_bytes(payload[:4], "big"))) is None:
         raise Unanswered
+    return method
+
+
+def read_method(payload: bytes) -> Any:
+    """A method. What is wrong with it is found in the order of RabbitMQ: lengths, names, tables."""
+    index, method = int.from_bytes(payload[:4], "big"), method_class(payload)
+    names = short_strings(method, payload)
     read = method()
+    if index == commands.Basic.Publish.index:  # its names may be anything; see frames.read_publish
+        return read
     try:
-        read.unmarshal(payload[4:])
-        if length(method, payload) != len(payload):
-            raise IndexError("bytes behind the method")
-        if hasattr(read, "arguments"):
-            read.arguments = Arguments(read.arguments, arguments_table(payload))
+        for name in names:
+            name.decode()
     except UnicodeDecodeError as error:
         raise AmqpError("FRAME_ERROR", "Malformed UTF-8 in shortstr", NOTHING) from error
+    try:
+        if index not in LAYOUT:
+            read.unmarshal(payload[4:])
+            return read
+        table = arguments_table(payload)
+        read.unmarshal(payload[4 : len(payload) - len(table) - 4] + bytes(4))
+        read.arguments = Arguments(
+            {name.decode(errors="surrogateescape"): decode.embedded_value(each)[1] for name, each in entries(table)},
+            table,
+        )
     except UNREADABLE as error:
-        if int.from_bytes(payload[:4], "big") in LAYOUT and broken(payload):
-            raise Unanswered from error
-        raise frames.cannot_decode(payload) from error
+        raise Unanswered from error
     return read
 
 
@@ -68,21 +81,27 @@ LAYOUT = {
 SIZES = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
 
 
-def length(method: Any, payload: bytes) -> int:
-    """How many bytes of the payload the method's fields take."""
-    at, bits = 4, 0
-    for name in method.__slots__:
-        kind = method.amqp_type(name)
-        if kind == "bit":
-            at += bits % 8 == 0  # eight of them share a byte
-            bits += 1
-            continue
-        bits = 0
-        if kind == "shortstr":
-            at += 1 + payload[at]
-        else:
-            at += SIZES.get(kind) or 4 + int.from_bytes(payload[at : at + 4])
-    return at
+def short_strings(method: Any, payload: bytes) -> list[bytes]:
+    """The short strings of a method; it is refused where its fields have other lengths than they say."""
+    at, bits, found = 4, 0, []
+    try:
+        for name in method.__slots__:
+            kind = method.amqp_type(name)
+            if kind == "bit":
+                at += bits % 8 == 0  # eight of them share a byte
+                bits += 1
+                continue
+            bits = 0
+            if kind == "shortstr":
+                found.append(payload[at + 1 : at + 1 + payload[at]])
+                at += 1 + payload[at]
+            else:
+                at += SIZES.get(kind) or 4 + int.from_bytes(payload[at : at + 4])
+    except IndexError:
+        at = 0
+    if at != len(payload):
+        raise frames.cannot_decode(payload)
+    return found
 
 
 def arguments_table(payload: bytes) -> bytes:
@@ -95,15 +114,3 @@ def arguments_table(payload: bytes) -> bytes:
     if int.from_bytes(payload[at - 4 : at], "big") != len(payload) - at:
         raise IndexError("the table has another length than it says")
     return payload[at:]
-
-
-def broken(payload: bytes) -> bool:
-    """Is it the table of arguments that cannot be read? RabbitMQ has no words for that."""
-    try:
-        table = arguments_table(payload)
-    except IndexError:
-        return False
-    try:
-        return not list(entries(table))
-    except ValueError:
-        return True

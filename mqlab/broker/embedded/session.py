@@ -14,7 +14,7 @@ from mqlab.broker.embedded import frames
 from mqlab.broker.embedded.channel import Channel
 from mqlab.broker.embedded.errors import AmqpError, Unanswered
 from mqlab.broker.embedded.journal import JournalError
-from mqlab.broker.embedded.methods import HANDLERS, NOTHING, read_method
+from mqlab.broker.embedded.methods import HANDLERS, NOTHING, method_class, read_method
 from mqlab.broker.embedded.model import Broker, VirtualHost
 
 Connection = commands.Connection
@@ -76,10 +76,11 @@ class Session:
         self.vhost: VirtualHost | None = None
         self.channels: dict[int, Channel] = {}
         self.client: dict[str, Any] = {}  # its capabilities
-        self.frame_max = self.limits.frame_max
+        self.frame_max = FRAME_MIN
         self.channel_max = self.limits.channels
         self.heartbeat = 0
         self.rest = b""
+        self.at = 0  # where in the bytes that it reads the next frame begins
         self.deaf = False  # out of step with the client: what it sends is not read any more
         self.out: list[bytes] = []
         self.unsent = 0  # bytes of bodies in `out`
@@ -155,9 +156,17 @@ class Session:
             return
         self.rest = b""
         try:
-            self.rest = self.read(data)
-        except AmqpError as error:
-            self.close(error) if self.state not in ("start", "tune") or error.name == "ACCESS_REFUSED" else self.end()
+            while True:
+                try:
+                    self.rest = self.read(data)
+                    return
+                except AmqpError as error:
+                    if self.state in ("start", "tune") and error.name != "ACCESS_REFUSED":
+                        raise Unanswered from error
+                    self.close(error)
+                if self.deaf:
+                    return
+                data = data[self.at :]  # what comes next may be that the client agrees
         except Unanswered:
             self.end()
         except JournalError:
@@ -180,16 +189,14 @@ class Session:
             stop = at + 7 + size
             if size > self.frame_max:
                 self.deaf = True  # nobody knows where the next frame begins
-                too_large = f"{{frame_too_large,{size},{self.frame_max - 8}}}"
-                raise AmqpError("FRAME_ERROR", f"{frames.snippet(kind, b'')}: {too_large}")
+                raise frames.refused(kind, b"", "frame_too_large", size, self.frame_max - 8)
             if stop >= end:
                 break
             payload = data[at + 7 : stop]
             if data[stop] != 0xCE:
                 self.deaf = True
-                wrong_end = f"{{invalid_frame_end_marker,{data[stop]}}}"
-                raise AmqpError("FRAME_ERROR", f"{frames.snippet(kind, payload)}: {wrong_end}")
-            at = stop + 1
+                raise frames.refused(kind, payload, "invalid_frame_end_marker", data[stop])
+            at = self.at = stop + 1
             channel = channels.get(number)
             if channel is None or self.state != "running":
                 self.other_frame(kind, number, payload)
@@ -200,8 +207,8 @@ class Session:
                 if kind == frames.HEADER and self.broker.blocked:  # its body waits, as in RabbitMQ
                     self.block()
                     break
-            elif kind == frames.METHOD:
-                self.closing_channel(channel, payload[:4])
+            else:
+                self.closing_channel(channel, kind, payload)
         return data[at:]
 
     def block(self) -> None:
@@ -227,6 +234,7 @@ class Session:
             elif kind != frames.METHOD or len(payload) < 4:
                 self.strange_frame(kind, payload)
             elif channel.publish is not None:
+                method_class(payload)
                 channel.expect(kind)
             elif payload[:4] == frames.PUBLISH:
                 channel.begin_publish(payload)
@@ -260,12 +268,26 @@ class Session:
         else:
             raise AmqpError("COMMAND_INVALID", "unimplemented method")
 
-    def closing_channel(self, channel: Channel, index: bytes) -> None:
-        """The client was told that the channel is closed; until it agrees nothing else counts."""
+    def closing_channel(self, channel: Channel, kind: int, payload: bytes) -> None:
+        """The client was told that the channel is closed; until it agrees all else has to be in order, and is lost."""
+        index = payload[:4] if kind == frames.METHOD else b""
         if index == CHANNEL_CLOSE_OK:
             del self.channels[channel.number]
         elif index == CHANNEL_CLOSE:
             self.send(commands.Channel.CloseOk(), channel.number)
+        elif kind == frames.BODY:
+            channel.body(payload)
+        elif kind == frames.HEADER:
+            channel.header(payload)
+        elif kind != frames.METHOD or len(payload) < 4:
+            self.strange_frame(kind, payload)
+        elif channel.publish is not None:
+            method_class(payload)
+            channel.expect(kind)
+        elif index == frames.PUBLISH:
+            channel.begin_publish(payload)
+        elif index != ACCESS_REQUEST:
+            read_method(payload)
 
     def close_channel(self, channel: Channel, error: AmqpError) -> None:
         channel.flush_confirms()
@@ -276,14 +298,8 @@ class Session:
 
     def strange_frame(self, kind: int, payload: bytes) -> None:
         """Refuses a frame of no known type, or in the wrong place."""
-        known = (
-            (kind == frames.METHOD and len(payload) >= 4)
-            or (kind == frames.HEADER and len(payload) >= 12)
-            or kind == frames.BODY
-            or (kind == frames.HEARTBEAT and not payload)
-        )
-        if not known:
-            raise AmqpError("FRAME_ERROR", f"{frames.snippet(kind, payload)}: unknown_frame", NOTHING)
+        if not frames.known(kind, payload):
+            raise frames.refused(kind, payload, "unknown_frame")
         raise AmqpError("UNEXPECTED_FRAME", frames.snippet(kind, payload), NOTHING)
 
     def other_frame(self, kind: int, number: int, payload: bytes) -> None:
@@ -294,7 +310,9 @@ class Session:
             return
         elif number == 0 and kind == frames.METHOD and len(payload) >= 4:
             self.connection_method(payload)
-        elif number == 0 or self.state != "running" or kind not in (frames.METHOD, frames.HEADER, frames.BODY):
+        elif number and self.state != "running":
+            raise AmqpError("UNEXPECTED_FRAME", frames.snippet(kind, payload), NOTHING)
+        elif number == 0 or kind == frames.HEARTBEAT or not frames.known(kind, payload):
             self.strange_frame(kind, payload)
         else:
             self.open_channel(kind, number, payload)
@@ -309,7 +327,13 @@ class Session:
             )
         if kind != frames.METHOD:
             raise AmqpError("UNEXPECTED_FRAME", "expected method frame, got non method frame instead")
-        if not isinstance(read_method(payload), commands.Channel.Open):
+        method = read_method(payload)
+        if payload[:4] == frames.PUBLISH:  # RabbitMQ puts a message together before it looks where it came
+            self.channels[number] = channel = Channel(self, number)
+            channel.opened = False
+            channel.begin_publish(payload)
+            return
+        if not isinstance(method, commands.Channel.Open):
             raise AmqpError("CHANNEL_ERROR", "expected 'channel.open'", payload[:4])
         self.channels[number] = Channel(self, number)
         self.send_payload(CHANNEL_OPEN_OK, number)

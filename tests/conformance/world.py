@@ -21,6 +21,15 @@ from mqlab.broker.node import Node, in_path
 ANSWERS = Path(__file__).with_name("answers.json")  # of RabbitMQ 4.3, by scenario; made by record.py
 AT_ONCE = 6
 SCENARIOS: dict[str, "Scenario"] = {}
+# What 3.10 has otherwise in many scenarios. All the rest of its answer has to be the same there.
+NO_LAST_DEATH = "3.10 writes no x-last-death headers and marks no dead letter as redelivered"
+OTHER_COUNTS = "3.10 counts in x-delivery-count alone, and from 0 on"
+BOTH = "3.10 has neither the headers of the last death nor 4.3's counts of deliveries"
+OTHERWISE = {
+    NO_LAST_DEATH: ("x-last-death", "redelivered"),
+    OTHER_COUNTS: ("x-delivery-count", "x-acquired-count"),
+    BOTH: ("x-last-death", "redelivered", "x-delivery-count", "x-acquired-count"),
+}
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,16 @@ OFFICIAL = (
     "By default, this feature is not permitted anymore.\nThe feature will be removed from a future major RabbitMQ "
     "version, regardless of the configuration; actual version to be determined.\nTo..."
 )
+
+
+def without(log: Any, fields: tuple[str, ...]) -> Any:
+    """A transcript without the fields whose names begin so, and without what is empty then."""
+    if isinstance(log, list):
+        return [without(each, fields) for each in log]
+    if not isinstance(log, dict):
+        return log
+    kept = {name: without(value, fields) for name, value in log.items() if not name.startswith(fields)}
+    return {name: value for name, value in kept.items() if value != {}}
 
 
 def even(log: list[Any], vhost: str) -> list[Any]:

@@ -4,7 +4,7 @@ import time
 
 from pamqp import commands
 from wire import Channel
-from world import World, scenario
+from world import NO_LAST_DEATH, World, scenario
 
 Queue, Basic, Exchange = commands.Queue, commands.Basic, commands.Exchange
 
@@ -22,7 +22,7 @@ def dead(channel: Channel, count: int = 1) -> None:
     channel.drain("dead")
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def rejected(w: World) -> None:
     channel = pair(w)
     w.fill("q", "a")
@@ -31,7 +31,7 @@ def rejected(w: World) -> None:
     dead(channel)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def nacked_all_at_once(w: World) -> None:
     channel = pair(w)
     w.fill("q", "a", "b", "c")
@@ -41,21 +41,21 @@ def nacked_all_at_once(w: World) -> None:
     dead(channel, 3)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def expired(w: World) -> None:
     channel = pair(w, message_ttl=30)
     w.fill("q", "a")
     dead(channel)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def expired_by_its_own_time(w: World) -> None:
     channel = pair(w)
     w.fill("q", "a", expiration="30")
     dead(channel)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def pushed_out(w: World) -> None:
     channel = pair(w, max_length=1)
     w.fill("q", "a", "b")
@@ -63,7 +63,7 @@ def pushed_out(w: World) -> None:
     channel.drain("q")
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def refused_by_a_full_queue(w: World) -> None:
     channel = pair(w, max_length=1, overflow="reject-publish-dlx")
     channel.confirms()
@@ -84,7 +84,7 @@ def refused_by_a_full_queue_without_dlx(w: World) -> None:
     channel.count("dead")
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def the_key_stays_without_another(w: World) -> None:
     channel = w.channel()
     channel.queue("dead")
@@ -109,7 +109,7 @@ def an_exchange_that_is_not_there(w: World) -> None:
     channel.drain()
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def an_exchange_made_later(w: World) -> None:
     channel = w.channel()
     channel.queue("q", dead_letter_exchange="later")
@@ -133,7 +133,7 @@ def dead_letters_that_fit_nowhere(w: World) -> None:
     channel.drain()
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs="3.10 takes the x-death that a client sends for its own and counts on")
 def twice_for_the_same_reason(w: World) -> None:
     channel = pair(w)
     w.fill("q", "a", headers={"own": "h"})
@@ -151,7 +151,7 @@ def twice_for_the_same_reason(w: World) -> None:
             channel.wait_for("q", 1)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def round_and_round(w: World) -> None:
     channel = w.channel()
     channel.queue("wait", message_ttl=30, dead_letter_exchange="", dead_letter_routing_key="q")
@@ -183,7 +183,7 @@ def a_queue_that_is_its_own_dead_letter(w: World) -> None:
     channel.count()
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def rejected_back_into_its_own_queue(w: World) -> None:
     channel = w.channel()
     channel.queue("q", dead_letter_exchange="", dead_letter_routing_key="q")
@@ -196,7 +196,7 @@ def rejected_back_into_its_own_queue(w: World) -> None:
     channel.drain()
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def two_reasons(w: World) -> None:
     channel = w.channel()
     channel.queue("dead")
@@ -208,7 +208,7 @@ def two_reasons(w: World) -> None:
     dead(channel)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def to_two_queues(w: World) -> None:
     channel = w.channel()
     channel.exchange("x", "fanout")
@@ -224,7 +224,7 @@ def to_two_queues(w: World) -> None:
     channel.drain("dead-too")
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs="3.10 drops CC, 4.3 only heeds it no more")
 def cc_is_dropped_with_a_key(w: World) -> None:
     channel = pair(w)
     channel.queue("copy")
@@ -235,7 +235,7 @@ def cc_is_dropped_with_a_key(w: World) -> None:
     channel.drain("copy")
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def cc_is_told_in_x_death(w: World) -> None:
     channel = w.channel()
     for queue in ("dead", "copy"):
@@ -274,14 +274,14 @@ def acknowledged_and_requeued_ones_are_no_dead_letters(w: World) -> None:
     channel.count("dead")
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def the_order_of_dead_letters(w: World) -> None:
     channel = pair(w, message_ttl=30)
     w.fill("q", "a", "b", "c", "d")
     dead(channel, 4)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def to_a_consumer(w: World) -> None:
     channel = pair(w)
     channel.consume("dead")
@@ -291,7 +291,7 @@ def to_a_consumer(w: World) -> None:
     channel.see()
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs="3.10 takes the x-death that a client sends for its own")
 def x_death_is_not_a_list(w: World) -> None:
     channel = pair(w)
     w.fill("q", "a", headers={"x-death": "mine"})
@@ -300,7 +300,7 @@ def x_death_is_not_a_list(w: World) -> None:
     dead(channel)
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def an_expired_one_may_expire_no_more(w: World) -> None:
     channel = pair(w)
     w.fill("q", "a", expiration="20")
@@ -309,7 +309,7 @@ def an_expired_one_may_expire_no_more(w: World) -> None:
     channel.drain("dead")
 
 
-@scenario(differs="3.10 writes no x-last-death headers and marks no dead letter as redelivered")
+@scenario(differs=NO_LAST_DEATH)
 def a_rejected_one_keeps_its_time(w: World) -> None:
     channel = pair(w)
     w.fill("q", "a", expiration="60000")

@@ -803,3 +803,16 @@ def a_reply_to_queue_that_has_gone(w: World) -> None:
             asking.cancel()
         elif gone == "consumer":
             asking.wire.close()
+
+
+@scenario
+def requeued_one_by_one(w: World) -> None:
+    channel = w.channel()
+    channel.queue()
+    w.fill("q", "a", "b", "c", "d")
+    for _ in range(3):
+        channel.get(no_ack=False)
+    for tag in (1, 2, 3):
+        channel.nack(tag)
+        channel.wait_for("q", 1 + tag)
+    channel.drain()

@@ -4,7 +4,7 @@ import time
 
 from pamqp import commands
 from wire import Channel
-from world import World, scenario
+from world import BOTH, OTHER_COUNTS, World, scenario
 
 Queue, Basic = commands.Queue, commands.Basic
 
@@ -24,7 +24,7 @@ def refused(w: World, *, durable: bool = True, exclusive: bool = False, auto_del
     )
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def declare_publish_get(w: World) -> None:
     channel = w.channel()
     channel.declare(arguments={"x-queue-type": "quorum"})
@@ -96,7 +96,7 @@ def global_prefetch(w: World) -> None:
     channel.consume()
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def a_rejected_one_counts_its_deliveries(w: World) -> None:
     channel = quorum(w, delivery_limit=5)
     w.fill("q", "a")
@@ -118,7 +118,7 @@ def a_nacked_one_does_not_count(w: World) -> None:
     channel.see()
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def the_delivery_limit_drops(w: World) -> None:
     channel = quorum(w, delivery_limit=2)
     w.fill("q", "a")
@@ -130,7 +130,7 @@ def the_delivery_limit_drops(w: World) -> None:
     channel.count()
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=BOTH)
 def the_delivery_limit_makes_dead_letters(w: World) -> None:
     channel = quorum(w, delivery_limit=1, dead_letter_exchange="", dead_letter_routing_key="dead")
     channel.queue("dead")
@@ -154,7 +154,7 @@ def the_limit_that_nobody_set(w: World) -> None:
     channel.nothing(0.2)
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def a_cut_connection_counts(w: World) -> None:
     quorum(w, delivery_limit=1)
     w.fill("q", "a")
@@ -168,7 +168,7 @@ def a_cut_connection_counts(w: World) -> None:
     channel.nothing(0.2)
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def requeued_to_the_original_place(w: World) -> None:
     channel = quorum(w, delivery_limit=10)
     w.fill("q", "a", "b", "c")
@@ -181,7 +181,7 @@ def requeued_to_the_original_place(w: World) -> None:
     channel.get(no_ack=False)
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def redelivered_by_get(w: World) -> None:
     channel = quorum(w)
     w.fill("q", "a")
@@ -192,7 +192,7 @@ def redelivered_by_get(w: World) -> None:
         channel.wait_for("q", 1)
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def recover_in_a_quorum_queue(w: World) -> None:
     channel = quorum(w)
     w.fill("q", "a")
@@ -203,7 +203,7 @@ def recover_in_a_quorum_queue(w: World) -> None:
     channel.get()
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def the_head_is_dropped(w: World) -> None:
     channel = quorum(w, max_length=2)
     w.fill("q", "a", "b", "c")
@@ -219,7 +219,7 @@ def ttl(w: World) -> None:
     channel.get()
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=BOTH)
 def dead_letters(w: World) -> None:
     channel = quorum(w, dead_letter_exchange="", dead_letter_routing_key="dead")
     channel.queue("dead")
@@ -254,7 +254,7 @@ def single_active_consumer(w: World) -> None:
     other.see()
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def reject_publish_in_a_quorum_queue(w: World) -> None:
     channel = quorum(w, max_length=1, overflow="reject-publish")
     channel.confirms()

@@ -2,7 +2,7 @@
 
 from pamqp import commands
 from wire import Channel
-from world import World, scenario
+from world import OTHER_COUNTS, World, scenario
 
 Basic = commands.Basic
 LATER = "3.10 has one time for all consumers, 30 minutes"
@@ -306,7 +306,7 @@ def in_a_classic_queue(w: World) -> None:
     channel.consume(arguments={"x-consumer-timeout": 100})
 
 
-@scenario(differs="3.10 counts in x-delivery-count alone, and from 0 on")
+@scenario(differs=OTHER_COUNTS)
 def a_get_counts_as_a_consumer(w: World) -> None:
     channel = w.channel()
     channel.queue(queue_type="quorum")

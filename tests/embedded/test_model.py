@@ -316,6 +316,19 @@ def test_an_unused_queue_expires(vhost, broker, clock):
     assert "q" not in vhost.queues
 
 
+def test_deleted_queues_leave_no_alarms_behind(vhost, broker, clock):
+    for _ in range(3_000):
+        queue = declare(vhost, "q", x_message_ttl=10**9)
+        publish(vhost, "a")
+        vhost.delete_queue(queue)
+    kept = declare(vhost, "kept", x_message_ttl=1_000)
+    publish(vhost, "b", key="kept")
+    assert len(broker.alarms) <= 1_001
+    clock.now += 2
+    broker.tick()
+    assert waiting(kept) == []
+
+
 def test_a_death_is_told_in_the_headers(vhost, broker, clock):
     dead = declare(vhost, "dead")
     declare(vhost, "q", x_dead_letter_exchange="", x_dead_letter_routing_key="dead")

@@ -321,6 +321,7 @@ class Broker:
         self.number = 0  # of the latest queue
         self.reply_prefix = f"{REPLY_TO}.{secrets.token_hex(8)}"  # of the names this broker gives
         self.alarms: list[tuple[float, int, Queue]] = []
+        self.most_alarms = 1_000
         self.vhosts: dict[str, VirtualHost] = {}
         self.lost: list[tuple[VirtualHost, Exchange, str]] = []  # bindings whose queue is no longer there
         self.recover()
@@ -371,6 +372,10 @@ class Broker:
         if queue.due is None or when < queue.due:
             queue.due = when
             heapq.heappush(self.alarms, (when, queue.number, queue))
+            if len(self.alarms) > self.most_alarms:  # queues that were deleted, and alarms that were moved, go
+                self.alarms = [alarm for alarm in self.alarms if not alarm[2].deleted and alarm[2].due == alarm[0]]
+                heapq.heapify(self.alarms)
+                self.most_alarms = max(1_000, 2 * len(self.alarms))
 
     def due(self) -> float | None:
         """When tick has to be called next."""

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
-from mqlab.state import State, apply
+from mqlab.state import State, TraceError, apply, from_json, to_json
 
-CHECKPOINT = 256  # a state is kept every so many events, so that any moment is a short fold away
+CHECKPOINT = 256  # a state is kept every so many events, or fewer times where it is large
+LIMIT = 100_000  # events that a trace keeps unless told otherwise
+FORMAT = 1  # of a saved trace
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One thing that happened.
 
     `kind` is one of `mqlab.state.KINDS`; `t` is in seconds since the trace began; `who` is the producer or the
-    consumer; `label` is the short text that a picture puts on the message; `seen` says how we know of it.
+    consumer; `label` is the short text that a picture puts on the message; `why` is a reason in words. `seen` says how
+    we know of it: simulated, wire, firehose (a broker's own record of its routing) or inferred (worked out, not seen).
+
+    `queues` are those that a message is routed to; `facts` is what else is to be known, in the words of `mqlab.state`.
+    What crossed the wire has a `frame`: the payload of an AMQP method, sent to the broker (`way` ">") or from it ("<")
+    on a channel of a connection; of a message also the payload of its content header, and the beginning of its body.
     """
 
     kind: str
@@ -30,34 +38,73 @@ class Event:
     who: str = ""
     label: str = ""
     seen: str = "simulated"
+    exchange: str = ""
+    key: str = ""
+    queues: tuple[str, ...] = ()
+    why: str = ""
+    connection: str = ""
+    channel: int = 0
+    facts: dict[str, Any] | None = None
+    way: str = ""
+    frame: bytes = b""
+    header: bytes = b""
+    body: bytes = b""
+
+
+_BYTES = ("frame", "header", "body")
 
 
 class Trace:
-    """A growing list of events that always make sense together; any thread may add to it."""
+    """A growing list of events that always make sense together; any thread may add to it.
 
-    def __init__(self, events: Iterable[Event] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with `events`; `clock` gives the seconds for what `tell` adds."""
+    It keeps the newest `limit` events, or a few more. Older ones are folded into the state that it begins with, and
+    counted: `first` is the number of the first moment that can still be shown.
+    """
+
+    def __init__(
+        self,
+        events: Iterable[Event] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        limit: int = LIMIT,
+        base: State | None = None,
+    ) -> None:
+        """Begin with the state `base` and `events`; `clock` gives the seconds for what `tell` adds."""
         self._lock = threading.RLock()
         self._clock = clock
+        self._limit = limit
         self._began: float | None = None
         self._events: list[Event] = []
-        self._now = State()
-        self._checkpoints = [State()]
+        self._now = base.copy() if base else State()
+        self._checkpoints = [self._now.copy()]  # the first is the state before the oldest event that is kept
         self._listeners: list[Callable[[], None]] = []
-        for event in events:
-            self.append(event)
+        self.extend(events)
+
+    @property
+    def first(self) -> int:
+        """The first moment that can be shown: so many events have been folded away."""
+        return self._checkpoints[0].moment
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """The events so far."""
+        """The events that are kept, the oldest first."""
         with self._lock:
             return tuple(self._events)
 
     def __len__(self) -> int:
-        return len(self._events)
+        """How many events there have been, those folded away among them: the number of the newest moment."""
+        return self._now.moment
 
     def __getitem__(self, n: int) -> Event:
-        return self._events[n]
+        """Return event `n`, the one that leads from moment n to moment n + 1."""
+        with self._lock:
+            n = n + len(self) if n < 0 else n
+            if not self.first <= n < len(self):
+                raise IndexError(f"This trace has the events {self.first} to {len(self) - 1}, not {n}.")
+            return self._events[n - self.first]
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
 
     def __repr__(self) -> str:
         return f"Trace of {len(self)} events: {self._now}"
@@ -75,31 +122,77 @@ class Trace:
 
     def append(self, event: Event) -> None:
         """Append an event; raises TraceError, and keeps nothing of it, when it cannot follow the others."""
-        with self._lock:
-            self._add(event)
-        self._notify()
+        self.extend((event,))
+
+    def extend(self, events: Iterable[Event]) -> None:
+        """Append events; raises TraceError at the first that cannot follow, when those before it are in."""
+        try:
+            with self._lock:
+                for event in events:
+                    self._add(event)
+        finally:
+            self._notify()
 
     def _add(self, event: Event) -> None:
         apply(self._now, event)
         self._events.append(event)
-        if len(self._events) % CHECKPOINT == 0:
+        # A checkpoint costs as much as the state is large: of a large one there are fewer.
+        if self._now.moment - self._checkpoints[-1].moment >= max(CHECKPOINT, len(self._now.messages)):
             self._checkpoints.append(self._now.copy())
+            if len(self._events) > self._limit + self._limit // 8:
+                self._fold_away()
+
+    def _fold_away(self) -> None:
+        """Forget the oldest events, up to a checkpoint that leaves about `limit` of them."""
+        begin = len(self) - self._limit
+        n = bisect_right(self._checkpoints, begin, key=lambda state: state.moment) - 1
+        if n > 0:
+            del self._events[: self._checkpoints[n].moment - self.first]
+            del self._checkpoints[:n]
 
     def state(self, moment: int | None = None) -> State:
-        """Return the state after the first `moment` events (0 to len), or after all of them."""
+        """Return the state after the first `moment` events, or after all of them; raises IndexError."""
         with self._lock:
-            if moment is None:
+            if moment is None or moment == len(self):
                 return self._now.copy()
-            if not 0 <= moment <= len(self._events):
-                raise IndexError(f"This trace has the moments 0 to {len(self._events)}, not {moment}.")
-            state = self._checkpoints[moment // CHECKPOINT].copy()
-            for event in self._events[state.moment : moment]:
-                apply(state, event)
-            return state
+            return next(self.states(moment, 1))
+
+    def states(self, first: int, count: int) -> Iterator[State]:
+        """Give the states of `count` moments from `first` on, as many as there are: one state, which goes on changing.
+
+        Raises IndexError where `first` is not among the moments of this trace.
+        """
+        with self._lock:
+            if not self.first <= first <= len(self):
+                raise IndexError(f"This trace has the moments {self.first} to {len(self)}, not {first}.")
+            last = min(first + count - 1, len(self))
+            n = bisect_right(self._checkpoints, first, key=lambda state: state.moment) - 1
+            state = self._checkpoints[n].copy()
+            events = self._events[state.moment - self.first : last - self.first]
+        for event in events:
+            if state.moment >= first:
+                yield state
+            apply(state, event)
+        yield state
 
     def moment(self, t: float) -> int:
         """Return the number of events that had happened at `t` seconds."""
-        return bisect_right(self._events, t, key=lambda event: event.t)
+        with self._lock:
+            return self.first + bisect_right(self._events, t, key=lambda event: event.t)
+
+    def find(self, kinds: Iterable[str], after: int, back: bool = False) -> int | None:
+        """Return the next moment after `after` (before it, with `back`) to which an event of these kinds led."""
+        with self._lock:
+            wanted, first = frozenset(kinds), self.first
+            moments = range(after - 1, first, -1) if back else range(max(after, first) + 1, len(self) + 1)
+            return next((k for k in moments if self._events[k - 1 - first].kind in wanted), None)
+
+    def story(self, message: str) -> list[tuple[int, Event]]:
+        """Return the events of a message, and of what it was a copy of, each with the moment to which it led."""
+        ids = {message, message.partition("/")[0]}
+        with self._lock:
+            first = self.first + 1
+            return [(k, event) for k, event in enumerate(self._events, first) if event.message in ids]
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback()` after each append, in the appending thread; the function returned ends that."""
@@ -109,6 +202,60 @@ class Trace:
     def _notify(self) -> None:
         for callback in tuple(self._listeners):
             callback()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the trace to a file of JSON lines: first what it is and the state it begins with, then its events."""
+        with self._lock:
+            events, base = self.events, self._checkpoints[0]
+        path = Path(path)
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            head: dict[str, Any] = {"mqlab": "trace", "format": FORMAT}
+            if base.moment:
+                head["base"] = to_json(base)
+            for line in (head, *map(_as_json, events)):
+                file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        return path
+
+
+def load(path: str | Path) -> Trace:
+    """Return the trace that was saved to a file; raises ValueError that says what is wrong with it, and where."""
+    path = Path(path)
+    n = 1  # the line that is being read
+    try:
+        with path.open(encoding="utf-8") as file:
+            head = json.loads(next(file, ""))
+            if head.get("mqlab") != "trace" or head.get("format") != FORMAT:
+                raise ValueError("it is not a trace of MQ Lab, or one of a newer version")
+            trace = Trace(base=from_json(head["base"]) if "base" in head else State(), limit=10**9)
+            for n, line in enumerate(file, 2):  # noqa: B007
+                trace.append(_from_json(json.loads(line)))
+    except OSError as error:
+        raise ValueError(f"There is no trace to read at {path}: {error.strerror}.") from None
+    except TraceError as error:
+        raise ValueError(f"Line {n} of {path} does not fit: {error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ValueError(f"This trace cannot be read: line {n} of {path} is broken ({error}).") from None
+    return trace
+
+
+_DEFAULTS = Event("")._asdict()
+
+
+def _as_json(event: Event) -> dict[str, Any]:
+    """Return an event as a line has it: without what is as usual, bytes in base64."""
+    plain = {name: value for name, value in event._asdict().items() if value != _DEFAULTS[name]}
+    return plain | {name: base64.b64encode(plain[name]).decode() for name in _BYTES if name in plain}
+
+
+def _from_json(plain: Mapping[str, Any]) -> Event:
+    decoded = {name: base64.b64decode(plain[name], validate=True) for name in _BYTES if name in plain}
+    event = Event(**{**plain, **decoded})
+    for name, usual in _DEFAULTS.items():
+        value = getattr(event, name)
+        right = (dict, type(None)) if name == "facts" else (int, float) if name == "t" else type(usual)
+        if name != "queues" and not isinstance(value, right):
+            raise ValueError(f"{name} cannot be {value!r}")
+    return event._replace(queues=tuple(event.queues))
 
 
 class PutGet(Protocol):

@@ -1,28 +1,54 @@
 """The fold: what a trace makes of its events, and what it refuses."""
 
+import json
+from collections import deque
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqlab.state import ENDED, KINDS, State, TraceError, fold
+from mqlab.state import ENDED, KINDS, State, TraceError, fold, from_json, to_json
 from mqlab.trace import CHECKPOINT, Event, Trace
 
 ids = st.sampled_from(["a", "b", "c", "d", "e"])
 names = st.sampled_from(["sign-ups", "mails"])
 people = st.sampled_from(["Ana", "Ben"])
-events = st.builds(Event, st.sampled_from([*KINDS, "explode"]), message=ids | st.just(""), queue=names, who=people)
+events = st.builds(
+    Event,
+    st.sampled_from([*KINDS, "explode"]),
+    t=st.floats(0, 9),
+    message=ids | st.just(""),
+    queue=names | st.just(""),
+    who=people,
+    label=st.just(""),
+    seen=st.just("wire"),
+    exchange=st.sampled_from(["", "topics"]),
+    key=st.just("new"),
+    queues=st.sampled_from([(), ("mails",), ("sign-ups", "mails")]),
+    why=st.sampled_from(["", "put"]),
+    connection=people,
+    channel=st.just(1),
+    facts=st.sampled_from([None, {"type": "quorum"}, {"prefetch": 2, "to": "topics"}]),
+    way=st.just(">"),
+    frame=st.sampled_from([b"", b"1234"]),
+    header=st.just(b""),
+    body=st.just(b""),
+)
 
 
 def conserved(state: State) -> bool:
-    return state.published == state.ready + state.unacked + sum(state.ended.values())
+    everywhere = state.in_exchange + state.ready + state.unacked + sum(state.ended.values())
+    return state.published + state.copied == everywhere
 
 
 def consistent(state: State) -> bool:
     """Every live message is in exactly one place, and that place is what its state says."""
     ready = [m for q in state.queues.values() for m in q.ready]
     held = [m for c in state.consumers.values() for m in c.holding]
-    return sorted(ready + held) == sorted(state.messages) and all(
-        (state.messages[m].state == "unacked") == (m in held) for m in state.messages
+    passing = [m for e in state.exchanges.values() for m in e.holding]
+    place = {"published": passing, "ready": ready, "requeued": ready, "unacked": held}
+    return sorted(ready + held + passing) == sorted(state.messages) and all(
+        m.id in place[m.state] for m in state.messages.values()
     )
 
 
@@ -45,6 +71,9 @@ def test_any_program_of_events_keeps_every_message(program: list[Event]) -> None
         assert conserved(state)
         assert state.moment == moment
     assert fold(trace.events) == trace.state()
+    again = from_json(json.loads(json.dumps(to_json(trace.state()))))
+    again.frames = trace.state().frames
+    assert again == trace.state()
 
 
 @settings(max_examples=100, deadline=None)
@@ -59,7 +88,7 @@ def test_requeued_messages_go_back_to_their_old_place(sizes: list[int], held: in
     for n in reversed(range(min(held, count))):
         trace.tell("requeue", message=f"m{n}")
     state = trace.state()
-    assert state.queues["q"].ready == [f"m{n}" for n in range(count)]
+    assert state.queues["q"].ready == deque(f"m{n}" for n in range(count))
     assert [state.messages[f"m{n}"].state for n in range(count)] == [
         "requeued" if n < held else "ready" for n in range(count)
     ]
@@ -120,4 +149,4 @@ def test_a_long_trace_gives_the_same_state_at_any_moment_as_a_fold_from_the_star
 def test_a_state_handed_out_is_the_caller_s_own() -> None:
     trace = Trace([Event("publish", message="m1", queue="q")])
     trace.state().queues["q"].ready.clear()
-    assert trace.state().queues["q"].ready == ["m1"]
+    assert trace.state().queues["q"].ready == deque(["m1"])

@@ -1,11 +1,13 @@
 """The trace: times, listeners, threads, and queues that tell theirs."""
 
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mqlab.queues import FIFO, Priority, Stack
-from mqlab.trace import Event, Trace, ticking, watch
+from mqlab.trace import Event, Trace, load, ticking, watch
 
 
 def test_times_count_from_the_first_event() -> None:
@@ -85,3 +87,92 @@ def test_a_queue_that_gives_what_was_never_put_is_told_so() -> None:
     desk.put("Ana")
     with pytest.raises(ValueError, match="nobody has put into it"):
         desk.get()
+
+
+def busy(events: int, **options: Any) -> Trace:
+    """A trace of so many events: three of four messages are taken, a tenth of these go back once."""
+    trace = Trace(**options)
+    n = 0
+    while len(trace) < events:
+        n += 1
+        trace.append(Event("publish", n / 10, f"m{n}", exchange="topics", key="new", who="Campus", body=b"\xff\x00"))
+        trace.append(Event("route", n / 10, f"m{n}", queues=("mails",), seen="inferred"))
+        if n % 4:
+            trace.append(Event("deliver", n / 10, f"m{n}", who="mailer"))
+            trace.append(Event("requeue" if n % 10 == 1 else "ack", n / 10, f"m{n}"))
+    return trace
+
+
+def test_a_long_trace_forgets_its_oldest_events_and_nothing_that_holds_now() -> None:
+    whole, short = busy(5_000), busy(5_000, limit=1_000)
+    assert len(short) == len(whole)
+    assert 1_000 <= len(short.events) <= 1_700
+    assert short.first == len(short) - len(short.events) > 0
+    for moment in range(short.first, len(short) + 1, 97):
+        assert short.state(moment) == whole.state(moment)
+    assert short[short.first] == whole[short.first]
+    assert short[-1] == whole[-1]
+    assert short.moment(400.0) == whole.moment(400.0)
+    for wrong in (0, short.first - 1, len(short) + 1):
+        with pytest.raises(IndexError, match=f"the moments {short.first} to {len(short)}, not {wrong}"):
+            short.state(wrong)
+    with pytest.raises(IndexError, match="has the events"):
+        short[0]
+
+
+@pytest.mark.parametrize("limit", [100_000, 1_000])
+def test_a_saved_trace_is_loaded_as_it_was(tmp_path: Path, limit: int) -> None:
+    trace = busy(3_000, limit=limit)
+    again = load(trace.save(tmp_path / "run.jsonl"))
+    assert (again.first, len(again), again.events) == (trace.first, len(trace), trace.events)
+    for moment in range(trace.first, len(trace) + 1, 97):
+        assert again.state(moment) == trace.state(moment)
+    assert again.save(tmp_path / "again.jsonl").read_bytes() == (tmp_path / "run.jsonl").read_bytes()
+
+
+HEAD = '{"mqlab":"trace","format":1}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "line 1 of .* is broken"),
+        ("no JSON", "line 1 of .* is broken"),
+        ('{"cells": []}', "not a trace of MQ Lab"),
+        ('{"mqlab":"trace","format":99}', "not a trace of MQ Lab, or one of a newer version"),
+        ('{"mqlab":"trace","format":1,"base":{"moment":3}}', "line 1 of .* is broken"),
+        (HEAD + '{"kind":"publish","queue":"q","message":"m"}\n{"kind"', "line 3 of .* is broken"),
+        (HEAD + '{"kind":"publish","colour":"red"}', "line 2 of .* is broken"),
+        (HEAD + '{"kind":"publish","queue":7}', "line 2 of .* is broken .*queue cannot be 7"),
+        (HEAD + '{"kind":"frame","frame":"!"}', "line 2 of .* is broken"),
+        (HEAD + '{"kind":"ack","message":"m"}', "Line 2 of .* does not fit: .*no message 'm'"),
+        (HEAD + "[]", "line 2 of .* is broken"),
+    ],
+)
+def test_a_broken_file_is_refused_with_the_place(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "run.jsonl"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=why):
+        load(file)
+    with pytest.raises(ValueError, match="There is no trace to read"):
+        load(tmp_path / "nothing.jsonl")
+
+
+def test_the_next_event_of_a_kind_is_found_in_both_directions() -> None:
+    trace = busy(20)
+    assert trace.find(["requeue"], 0) == 4
+    assert trace.find(["ack", "requeue"], 4) == 8
+    assert trace.find(["ack", "requeue"], 8, back=True) == 4
+    assert trace.find(["ack"], 4, back=True) is None
+    assert trace.find(["expire"], 0) is None
+
+
+def test_a_message_has_its_story() -> None:
+    trace = busy(20)
+    assert [(k, event.kind) for k, event in trace.story("m2")] == [
+        (5, "publish"),
+        (6, "route"),
+        (7, "deliver"),
+        (8, "ack"),
+    ]
+    assert trace.story("m2/2") == trace.story("m2")

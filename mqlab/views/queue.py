@@ -7,10 +7,11 @@ from html import escape
 
 import svg
 
-from mqlab.state import ENDED, Message, Queue, State
+from mqlab.state import ENDED, Message, Queue, State, first
 from mqlab.trace import Trace, Watched
 from mqlab.views.player import Player
 from mqlab.views.shapes import SIZE, arrow, box, clickable, text, token
+from mqlab.views.words import says
 
 WIDTH = 1000
 PITCH = SIZE + 4
@@ -62,7 +63,7 @@ def _draw_queue(
         y = centre(n, len(consumers))
         scene += arrow(_LANE[1], middle, _CONSUMER[0], y)
         scene.append(_actor("get", queue.name, consumer.name, _CONSUMER, y, gets))
-        for i, id in enumerate(consumer.holding[:HELD]):
+        for i, id in enumerate(first(consumer.holding, HELD)):
             tokens.append(token(state.messages[id], _CONSUMER[1] - 8 - SIZE / 2 - i * PITCH, y))
         if len(consumer.holding) > HELD:
             scene.append(text(_CONSUMER[1] - 8, y + 32, f"+ {len(consumer.holding) - HELD:,}", "mq-soft mq-end"))
@@ -73,7 +74,7 @@ def _draw_queue(
 
     # The head, which is delivered next, is on the right; what has no room is counted at the tail.
     fits = ROOM if len(queue.ready) <= ROOM else ROOM - 1
-    for i, id in enumerate(queue.ready[:fits]):
+    for i, id in enumerate(first(queue.ready, fits)):
         message = state.messages[id]
         x = _LANE[1] - 8 - SIZE / 2 - i * PITCH
         tokens.append(token(message, x, middle, _came_from(message, producers, centre)))
@@ -110,31 +111,6 @@ def _balance(state: State) -> str:
     """Say where every message is: published = ready + unacked + ended."""
     ended = "".join(f" + {state.ended[end]:,} {end}" for end in ENDED if state.ended[end])
     return f"{state.published:,} published = {state.ready:,} ready + {state.unacked:,} unacked{ended}"
-
-
-def says(trace: Trace, moment: int) -> str:
-    """Say in a sentence what the event that led to `moment` was."""
-    if moment == 0:
-        return "Nothing has happened yet."
-    event = trace[moment - 1]
-    label, who, queue = event.label or event.message, event.who, event.queue
-    if event.message and event.kind != "publish":
-        message = trace.state(moment - 1).messages[event.message]
-        label, who, queue = message.label, event.who or message.holder, message.queue
-    return {
-        "declare": f"The queue {queue} is there.",
-        "produce": f"{who} is ready to put messages into {queue}.",
-        "consume": f"{who} is ready to take messages from {queue}.",
-        "cancel": f"{who} takes no more messages from {queue}.",
-        "publish": f"{who} puts {label} into {queue}.",
-        "deliver": f"{who} takes {label} from {queue}.",
-        "ack": f"{who} is done with {label}.",
-        "requeue": f"{label} goes back to its old place in {queue}.",
-        "dead-letter": f"{label} is dead-lettered.",
-        "expire": f"{label} has waited too long and expires.",
-        "drop": f"{label} is dropped.",
-        "return": f"{label} is returned to its producer.",
-    }[event.kind]
 
 
 def show(

@@ -14,7 +14,8 @@ from mqlab.queues import FIFO
 from mqlab.state import State
 from mqlab.trace import Trace, ticking, watch
 from mqlab.views.player import FEW, MOST, Player
-from mqlab.views.queue import draw, says, show
+from mqlab.views.queue import draw, show
+from mqlab.views.words import says
 
 Sent = list[dict[str, Any]]
 PATIENCE = 10  # seconds

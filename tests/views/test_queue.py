@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqlab.queues import FIFO
-from mqlab.state import KINDS, State, fold
+from mqlab.state import State, fold
 from mqlab.trace import Event, Trace, ticking, watch
 from mqlab.views.palette import DARK, LIGHT, LOOKS, css, still_css
-from mqlab.views.queue import DONE, HELD, ROOM, draw, says
+from mqlab.views.queue import DONE, HELD, ROOM, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -107,22 +107,6 @@ def test_producers_and_consumers_are_buttons_only_when_somebody_listens() -> Non
 
 def test_the_balance_is_told() -> None:
     assert "6 published = 4 ready + 1 unacked + 1 acked" in draw(busy().state())
-
-
-def test_every_event_has_its_sentence() -> None:
-    trace = busy()
-    assert says(trace, 0) == "Nothing has happened yet."
-    assert says(trace, 7) == "Ana takes L0 from q."
-    assert [says(trace, k) for k in (len(trace) - 1, len(trace))] == [
-        "Ana is done with L0.",
-        "L1 goes back to its old place in q.",
-    ]
-    for kind in KINDS:
-        told = Trace([Event("publish", message="m", queue="q", who="Ana"), Event("consume", queue="q", who="Cy")])
-        if kind in ("ack", "requeue"):
-            told.tell("deliver", message="m", who="Cy")
-        told.append(Event(kind, message="n" if kind == "publish" else "m", queue="q", who="Cy"))
-        assert says(told, len(told)).endswith(".")
 
 
 @settings(max_examples=50, deadline=None)

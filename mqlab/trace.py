@@ -142,6 +142,14 @@ class Trace:
             if len(self._events) > self._limit + self._limit // 8:
                 self._fold_away()
 
+    def restart(self, base: State) -> None:
+        """Go on from this state: what led to it is not known, and all of it counts as folded away."""
+        with self._lock:
+            self._now = base.copy()
+            self._events.clear()
+            self._checkpoints = [base.copy()]
+        self._notify()
+
     def _fold_away(self) -> None:
         """Forget the oldest events, up to a checkpoint that leaves about `limit` of them."""
         begin = len(self) - self._limit

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pika
@@ -14,6 +15,9 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from mqlab import paths
 from mqlab.broker import docker, embedded, explain, local, space, watch
 from mqlab.broker.node import BrokerError, Node, Unavailable
+
+if TYPE_CHECKING:
+    from mqlab.tap import Tap
 
 __all__ = ["Broker", "BrokerError", "release", "start", "start_shared", "status", "stop"]
 
@@ -33,6 +37,7 @@ class Broker:
     line: str  # what it is printed as
     prefix: str = ""  # of every name, where no virtual host could be made
     _asked: set[str] = field(default_factory=set, compare=False)
+    _node: Node | None = field(default=None, compare=False)
 
     def name(self, text: str) -> str:
         """Return the name to use for a queue or an exchange called `text`.
@@ -47,6 +52,17 @@ class Broker:
             self._asked.add(name)
             space.forget(self.url, name)
         return name
+
+    def watch(self, **options: Any) -> "Tap":
+        """Return a tap: a second address, on which everything is passed on unchanged and told to a trace.
+
+        Another call makes a new one and closes this one. Its address is `.url`, its picture `.show()`. Where a notebook
+        has a virtual host of its own, the broker is asked where each message goes (`firehose=False`: it is not). The
+        trace keeps the newest `limit` events (100,000).
+        """
+        from mqlab import tap  # it stands on this package
+
+        return tap.open_tap(self.url, None if self.prefix else self._node, **options)
 
     def __str__(self) -> str:
         return self.line
@@ -72,7 +88,7 @@ def start(kind: str = "auto") -> Broker:
     explain.install()
     watch.over(url)
     print(line, flush=True)
-    return Broker(url, node.kind, node.version, node.why, name, line, prefix)
+    return Broker(url, node.kind, node.version, node.why, name, line, prefix, _node=node)
 
 
 def start_shared(kind: str = "auto", say: Say | None = None, kept: bool = True) -> Node:

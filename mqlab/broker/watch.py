@@ -16,6 +16,7 @@ HEARTBEAT = 2  # seconds; pika takes a broker for dead after 7 to 14 seconds of 
 
 
 _current: list["Watch"] = []
+_more: set[tuple[str, int]] = set()  # other addresses of the same broker
 
 
 def off() -> None:
@@ -29,6 +30,16 @@ def over(url: str) -> None:
     off()
     _current.append(Watch(url))
     _current[0].start()
+
+
+def also(host: str, port: int) -> None:
+    """When the broker no longer answers, cut the connections to this address too: it leads there."""
+    _more.add((host, port))
+
+
+def no_more(host: str, port: int) -> None:
+    """Take back `also`."""
+    _more.discard((host, port))
 
 
 class Watch(threading.Thread):
@@ -54,7 +65,8 @@ class Watch(threading.Thread):
             except (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError):
                 pass  # it answers: another broker, or a space that was removed
             except (pika.exceptions.AMQPError, AMQPConnectorException, OSError):
-                cut(self._parameters.host, self._parameters.port)
+                for host, port in [(self._parameters.host, self._parameters.port), *_more]:
+                    cut(host, port)
                 self._end.wait(5)
             else:
                 # Losing the connection proves little (perhaps this computer slept): connecting again will tell.

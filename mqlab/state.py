@@ -38,7 +38,8 @@ class Message(NamedTuple):
     """One message in one place: `state` is one of LIVE, then one of ENDED.
 
     It is "published" while the exchange `exchange` has it; `steps` are the states it has been in with the time of each,
-    in seconds since the trace began (the latest STEPS of them). A message that goes to several queues is several ones.
+    in seconds since the trace began (the latest STEPS of them); `seen` says how it is known to be where it is. What
+    goes to several queues is several messages.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Message(NamedTuple):
     deliveries: int = 0
     exchange: str = ""
     key: str = ""
+    seen: str = "simulated"
     steps: tuple[tuple[str, float], ...] = ()
 
 
@@ -253,7 +255,10 @@ def _declare(state: State, event: Event) -> None:
         queue.type = event.facts.get("type", queue.type)
         queue.limit = event.facts.get("limit", queue.limit)
         dead_to = event.facts.get("dead_to")
-        queue.dead_to = (dead_to[0], dead_to[1]) if dead_to else queue.dead_to
+        if dead_to:
+            queue.dead_to = (dead_to[0], dead_to[1])
+            if dead_to[0] == DEFAULT:  # it is always there; shown where it is needed
+                state.exchanges.setdefault(DEFAULT, Exchange(DEFAULT))
 
 
 def _exchange(state: State, event: Event) -> None:
@@ -420,7 +425,7 @@ def _publish(state: State, event: Event) -> None:
         state.producers[key] = state.producers.get(key, 0) + 1
         queue.published += 1
         queue.ready.append(event.message)
-        new = Message(event.message, label, event.queue, event.who, queue.published, steps=steps)
+        new = Message(event.message, label, event.queue, event.who, queue.published, seen=event.seen, steps=steps)
     else:
         exchange = state.exchanges.setdefault(event.exchange, Exchange(event.exchange))
         exchange.holding[event.message] = None
@@ -428,7 +433,9 @@ def _publish(state: State, event: Event) -> None:
         if sender is None:
             sender = state.senders[event.exchange, event.who] = Sender()
         sender.published += 1
-        new = Message(event.message, label, "", event.who, 0, "published", "", 0, event.exchange, event.key, steps)
+        new = Message(
+            event.message, label, "", event.who, 0, "published", "", 0, event.exchange, event.key, event.seen, steps
+        )
     state.messages[event.message] = new
 
 
@@ -454,7 +461,11 @@ def _route(state: State, event: Event) -> None:
             queue = state.queues[name] = Queue(name)
         queue.published += 1
         queue.ready.append(id)
-        state.messages[id] = message._replace(id=id, queue=name, number=queue.published, state="ready", steps=steps)
+        if message.exchange == DEFAULT:  # every queue is bound to it; shown is what was used
+            state.bindings.setdefault(Binding(DEFAULT, "queue", name, name))
+        state.messages[id] = message._replace(
+            id=id, queue=name, number=queue.published, state="ready", seen=event.seen, steps=steps
+        )
 
 
 def _deliver(state: State, event: Event) -> None:
@@ -471,6 +482,7 @@ def _deliver(state: State, event: Event) -> None:
         state="unacked",
         holder=event.who,
         deliveries=message.deliveries + 1,
+        seen=event.seen,
         steps=(*message.steps[-STEPS:], ("unacked", event.t)),
     )
 
@@ -484,7 +496,7 @@ def _requeue(state: State, event: Event) -> None:
     _require(event, message.state == "unacked", f"it is {message.state}, not unacked")
     _take_away(state, message)
     state.messages[message.id] = message._replace(
-        state="requeued", holder="", steps=(*message.steps[-STEPS:], ("requeued", event.t))
+        state="requeued", holder="", seen=event.seen, steps=(*message.steps[-STEPS:], ("requeued", event.t))
     )
     _put_back(state, message)
 
@@ -496,7 +508,7 @@ def _ending(state: State, event: Event) -> None:
     _take_away(state, message)
     del state.messages[message.id]
     state.ended[ending] += 1
-    ended = message._replace(state=ending, steps=(*message.steps[-STEPS:], (ending, event.t)))
+    ended = message._replace(state=ending, seen=event.seen, steps=(*message.steps[-STEPS:], (ending, event.t)))
     state.done.append(ended)
     if ending == "acked":
         consumer = state.consumers[message.queue, message.holder]

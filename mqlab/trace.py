@@ -8,7 +8,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -212,17 +212,21 @@ class Trace:
             callback()
 
     def save(self, path: str | Path) -> Path:
-        """Write the trace to a file of JSON lines: first what it is and the state it begins with, then its events."""
-        with self._lock:
-            events, base = self.events, self._checkpoints[0]
+        """Write the trace to a file, as `lines` gives it; return the file's path."""
         path = Path(path)
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            head: dict[str, Any] = {"mqlab": "trace", "format": FORMAT}
-            if base.moment:
-                head["base"] = to_json(base)
-            for line in (head, *map(_as_json, events)):
-                file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+            file.writelines(self.lines())
         return path
+
+    def lines(self) -> Iterator[str]:
+        """Give the trace as JSON lines: first what it is and the state it begins with, then its events."""
+        with self._lock:
+            events, base = self.events, self._checkpoints[0]
+        head: dict[str, Any] = {"mqlab": "trace", "format": FORMAT}
+        if base.moment:
+            head["base"] = to_json(base)
+        for line in chain((head,), map(_as_json, events)):
+            yield json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def load(path: str | Path) -> Trace:

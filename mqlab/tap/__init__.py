@@ -100,6 +100,17 @@ class Tap:
         why = f"The network is slow: {seconds * 1000:,.0f} ms each way" if seconds else "The network is fast again"
         self._order({"slow": seconds, "why": why})
 
+    @property
+    def can_stop_broker(self) -> bool:
+        """Whether the broker is one of this course's own, which can be stopped and started again."""
+        return False
+
+    def stop_broker(self) -> None:
+        """Stop the broker, as when its machine fails; `start_broker` starts it again."""
+
+    def start_broker(self) -> None:
+        """Start the broker again, with what it has kept."""
+
     def tell(self, why: str) -> None:
         """Note in the trace, in words, what was done to the broker."""
         self._order({"trouble": why})

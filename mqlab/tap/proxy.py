@@ -135,7 +135,7 @@ class Pair:
 
 
 class Proxy:
-    """Listens on loopback; `upstream` is the broker, host and port; `seen` is called when there was something to see."""
+    """Listens on loopback; `upstream` is the broker's host and port; `seen` is called after something has passed."""
 
     def __init__(self, upstream: tuple[str, int], witness: Witness, seen: Callable[[], None]) -> None:
         self.upstream, self.witness, self.seen = upstream, witness, seen

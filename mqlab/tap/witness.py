@@ -205,6 +205,11 @@ class Witness:
 
     def emit(self, event: Event) -> None:
         """Tell an event, which has to follow from the state; keep the state."""
+        message = self.state.messages.get(event.message) if event.message else None
+        if message and event.kind != "publish":  # so that whoever reads it need not look for what it is about
+            again = {"again": message.deliveries} if event.kind == "deliver" and message.deliveries else event.facts
+            who, queue = event.who or message.holder, event.queue or message.queue
+            event = event._replace(label=message.label, who=who, queue=queue, facts=again)
         try:
             apply(self.state, event)
         except TraceError as error:

@@ -13,6 +13,7 @@ class Look(NamedTuple):
 
 
 LOOKS = {
+    "published": Look("#FFFFFF", "square", "→"),
     "ready": Look("#56B4E9", "square", ""),
     "requeued": Look("#F0E442", "square", "↺"),
     "unacked": Look("#E69F00", "hexagon", "…"),
@@ -47,12 +48,19 @@ _SCENE = """
 .mq-middle { text-anchor: middle; }
 .mq-end { text-anchor: end; }
 .mq-box { fill: var(--mq-box); stroke: var(--mq-line); stroke-width: 1.5; }
+.mq-note { font-size: 14px; }
+.mq-key { font-size: 13px; paint-order: stroke; stroke: var(--mq-paper); stroke-width: 4px; stroke-linejoin: round; }
+.mq-faded { stroke-dasharray: 4 4; fill: var(--mq-paper); }
+.mq-exchange { stroke-width: 2.5; }
+.mq-dashed { stroke-dasharray: 6 4; }
 .mq-lane { fill: var(--mq-paper); stroke: var(--mq-line); stroke-width: 1.5; }
 .mq-way { stroke: var(--mq-line); stroke-width: 1.5; fill: none; }
 .mq-tip { fill: var(--mq-line); }
 .mq-shape { stroke: #1f2328; stroke-width: 1.2; }
+.mq-inferred .mq-shape { stroke-dasharray: 3 2.5; }
 .mq-label { fill: #111111; font-family: var(--mq-font); font-size: 15px; font-weight: 600; text-anchor: middle; }
-.mq-small .mq-label { font-size: 12px; }
+.mq-small .mq-inferred .mq-shape { stroke-dasharray: 3 2.5; }
+.mq-label { font-size: 12px; }
 .mq-badge { fill: #111111; font-family: var(--mq-font); font-size: 11px; text-anchor: middle; }
 """
 _FONT = "DejaVu Sans"

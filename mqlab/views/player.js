@@ -10,6 +10,8 @@ const KNOCKS = 100;
 const KEPT = 512; // pictures
 const BEHIND = 8; // pictures fetched round the moment shown
 const AHEAD = 24;
+const LINGER = 250; // ms for which the pointer rests on a message before its story is told
+const SETTLED = 400; // ms without news, after which pictures of earlier moments are fetched
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 const SPEED_NAMES = ["¼×", "½×", "1×", "2×", "4×"];
 
@@ -49,7 +51,7 @@ class Stage {
     }
     setAttributes(this.svg, picture);
     // What is inside an image is no button to assistive technology: with buttons the picture is a group.
-    this.svg.setAttribute("role", picture.querySelector("[data-click]") ? "group" : "img");
+    this.svg.setAttribute("role", picture.querySelector("[data-click], [data-key]") ? "group" : "img");
 
     const gone = new Set(this.items.keys());
     const now = performance.now();
@@ -75,7 +77,7 @@ class Stage {
         if (keyed && ms) item.o = 0;
         this.items.set(key, item);
       } else if (!item.source.isEqualNode(child)) {
-        setAttributes(item.el, child, ["transform", "opacity"]);
+        setAttributes(item.el, child, ["transform", "opacity", "tabindex", "role", "aria-label"]);
         item.el.replaceChildren(...document.importNode(child, true).childNodes);
       }
       Object.assign(item, { source: child, keyed, from, to, placed: Boolean(place), leaving: false });
@@ -184,6 +186,9 @@ class Store {
     const start = model.get("_start");
     this.title = model.get("_title");
     this.length = start.length;
+    this.first = start.first;
+    this.jumps = model.get("_jumps");
+    this.story = null;
     this.at = start.at;
     this.live = start.at === start.length;
     this.pictures = new Map([[start.at, start.picture]]);
@@ -227,11 +232,25 @@ class Store {
   hear(message) {
     if (message.type === "pictures") {
       this.length = Math.max(this.length, message.length);
+      this.first = message.oldest;
+      this.at = Math.max(this.at, this.first);
       message.pictures.forEach((picture, n) => this.pictures.set(message.first + n, picture));
       if (message.asked) this.asking = false;
       this.follow();
       this.forget();
+      // While it grows, what has been is not asked for: it would cost what the new pictures need.
+      clearTimeout(this.wanting);
+      if (message.asked || !this.live) this.want();
+      else this.wanting = setTimeout(() => this.want(), SETTLED);
+    } else if (message.type === "redraw") {
+      this.pictures.clear();
+      this.pictures.set(message.at, message.pictures[0]);
       this.want();
+    } else if (message.type === "story") {
+      if (message.message === this.asked) this.story = message;
+    } else if (message.type === "file") {
+      save(message);
+      return;
     } else if (message.type === "go") {
       this.pause();
       this.goTo(message.at);
@@ -277,14 +296,14 @@ class Store {
     if (this.asking) return;
     const missing = [];
     const last = Math.min(this.length, this.at + AHEAD);
-    for (let k = Math.max(0, this.at - BEHIND); k <= last; k++) if (!this.pictures.has(k)) missing.push(k);
+    for (let k = Math.max(this.first, this.at - BEHIND); k <= last; k++) if (!this.pictures.has(k)) missing.push(k);
     if (!missing.length) return;
     this.asking = true;
     this.tell({ type: "frames", first: missing[0], count: missing.at(-1) - missing[0] + 1 });
   }
 
   goTo(moment) {
-    this.at = clamp(moment, 0, this.length);
+    this.at = clamp(moment, this.first, this.length);
     this.live = this.at === this.length;
     this.problem = "";
     clearTimeout(this.following);
@@ -297,6 +316,22 @@ class Store {
   steer(moment) {
     this.pause();
     this.goTo(moment);
+  }
+
+  /** Look for the next event of a kind, or for the one before. */
+  find(jump, back) {
+    this.pause();
+    this.problem = "";
+    this.tell({ type: "find", jump, after: this.at, back });
+  }
+
+  /** Ask for the story of a message; null ends it. */
+  tellStory(id) {
+    if (id === this.asked && this.story?.length === this.length) return;
+    this.asked = id;
+    if (id === null) this.story = null;
+    else this.tell({ type: "story", message: id });
+    this.changed();
   }
 
   click(action) {
@@ -314,7 +349,7 @@ class Store {
     if (this.at < this.length) {
       this.next();
     } else {
-      this.goTo(0);
+      this.goTo(this.first);
       this.later(STEP / this.speed);
     }
   }
@@ -365,6 +400,16 @@ class Store {
   }
 }
 
+/** Hand a file to the reader's downloads. */
+function save({ name, kind, data }) {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type: kind }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 // ------------------------------------------------------------------------------------------------ what the reader sees
 
 let count = 0;
@@ -389,6 +434,7 @@ class View {
     this.root.innerHTML = `
       <div class="mqlab-title" id="${id}"></div>
       <div class="mqlab-stage"></div>
+      <div class="mqlab-story" role="status" hidden></div>
       <p class="mqlab-caption"></p>
       <p class="mqlab-problem" role="alert"></p>
       <input class="mqlab-slider" type="range" min="0" step="1" aria-label="Moment" title="Moment (arrow keys)">
@@ -399,6 +445,18 @@ class View {
         ${button("step", "step", "Step", "ArrowRight")}
         ${button("last", "last", "To the end", "End")}
         <span class="mqlab-where"></span>
+        <span class="mqlab-jump">
+          <button type="button" data-do="before" aria-label="To the one before" aria-keyshortcuts="P" title="To the one before (P)">‹</button>
+          <select data-jump aria-label="Kind of event" title="Kind of event to look for"></select>
+          <button type="button" data-do="next" aria-label="To the next one" aria-keyshortcuts="N" title="To the next one (N)">›</button>
+        </span>
+        <select data-save aria-label="Save" title="Save the picture or the trace">
+          <option value="">Save …</option>
+          <option value="svg">This picture (SVG)</option>
+          <option value="png">This picture (PNG)</option>
+          <option value="film">The film up to here (SVG)</option>
+          <option value="trace">The trace (JSON lines)</option>
+        </select>
         <label class="mqlab-speed">Speed <select aria-label="Speed" title="Speed (+ and -)">
           ${SPEEDS.map((speed, n) => `<option value="${speed}">${SPEED_NAMES[n]}</option>`).join("")}
         </select></label>
@@ -408,7 +466,11 @@ class View {
     this.caption = find(".mqlab-caption");
     this.problem = find(".mqlab-problem");
     this.slider = find("input");
-    this.speed = find("select");
+    this.speed = find(".mqlab-speed select");
+    this.jump = find("[data-jump]");
+    this.jump.append(...store.jumps.map((jump) => new Option(jump, jump)));
+    this.saver = find("[data-save]");
+    this.story = find(".mqlab-story");
     this.where = find(".mqlab-where");
     this.live = find(".mqlab-live");
     this.buttons = Object.fromEntries([...this.root.querySelectorAll("button")].map((el) => [el.dataset.do, el]));
@@ -420,11 +482,21 @@ class View {
       play: () => store.toggle(),
       step: () => store.steer(store.at + 1),
       last: () => store.steer(store.length),
+      next: () => store.find(this.jump.value, false),
+      before: () => store.find(this.jump.value, true),
     };
 
     this.root.addEventListener("click", (event) => this.onClick(event));
     this.slider.addEventListener("input", () => store.steer(Number(this.slider.value)));
     this.speed.addEventListener("change", () => store.setSpeed(Number(this.speed.value)));
+    this.saver.addEventListener("change", () => {
+      if (this.saver.value) store.tell({ type: "save", what: this.saver.value, at: store.at });
+      this.saver.value = "";
+    });
+    const stage = find(".mqlab-stage");
+    stage.addEventListener("pointerover", (event) => this.rest(event.target));
+    stage.addEventListener("pointerleave", () => this.rest(null));
+    stage.addEventListener("focusout", (event) => this.rest(event.relatedTarget));
     // On the window and in the capturing phase, to be there before the shortcuts of JupyterLab.
     this.onKey = this.onKey.bind(this);
     window.addEventListener("keydown", this.onKey, true);
@@ -448,18 +520,64 @@ class View {
     this.root.dataset.awake = this.store.awake; // clicks reach Python at once, even while a cell is running
     const time = picture ? `${picture.t.toFixed(2)} s` : "…";
     this.where.textContent = `${at} / ${length} · ${time}`;
+    this.slider.min = this.store.first;
     this.slider.max = length;
     this.slider.value = at;
     this.slider.setAttribute("aria-valuetext", `event ${at} of ${length}, ${time}${picture ? `: ${picture.says}` : ""}`);
     this.speed.value = String(speed);
     this.problem.textContent = problem;
     // Not `disabled`: that would take the focus, and with it the keyboard, away from the reader.
-    const off = { first: at === 0, back: at === 0, play: length === 0, step: at === length, last: at === length };
+    const [begins, ends] = [at === this.store.first, at === length];
+    const off = { first: begins, back: begins, play: length === 0, step: ends, last: ends, before: begins, next: ends };
     for (const [name, is] of Object.entries(off)) this.buttons[name].setAttribute("aria-disabled", String(is));
     this.buttons.play.setAttribute("aria-label", playing ? "Pause" : "Play");
     this.buttons.play.title = playing ? "Pause (Space)" : "Play (Space)";
     this.buttons.play.querySelector("path").setAttribute("d", playing ? ICONS.pause : ICONS.play);
     this.announce(picture?.says);
+    this.tellStory(at);
+  }
+
+  /** The pointer rests on a message, or has left it: its story is told, or no more. */
+  rest(target) {
+    clearTimeout(this.resting);
+    const id = messageOf(target);
+    if (id === null && this.story.contains(target)) return;
+    this.resting = setTimeout(() => this.store.tellStory(id), LINGER);
+  }
+
+  tellStory(at) {
+    const story = this.store.story;
+    if (story === this.told && at === this.toldAt) return;
+    Object.assign(this, { told: story, toldAt: at });
+    this.story.hidden = !story;
+    this.story.replaceChildren();
+    if (!story) return;
+    const list = this.story.appendChild(document.createElement("ol"));
+    for (const [moment, t, line, seen] of story.lines) {
+      const item = list.appendChild(document.createElement("li"));
+      item.className = moment > at ? "mqlab-later" : "";
+      item.textContent = `${t.toFixed(3)} s  ${line}`;
+      const how = item.appendChild(document.createElement("small"));
+      how.textContent = seen;
+    }
+    const item = this.stage.items.get(`m:${story.message}`)?.el ?? this.stage.svg;
+    const [here, frame] = [item.getBoundingClientRect(), this.root.getBoundingClientRect()];
+    const width = this.story.offsetWidth;
+    this.story.style.left = `${clamp(here.left - frame.left, 8, Math.max(8, frame.width - width - 8))}px`;
+    this.story.style.top = `${here.bottom - frame.top + 8}px`;
+  }
+
+  /** Go from message to message: they are no stops of the Tab key, for there may be many. */
+  walk(by) {
+    const tokens = [...this.stage.svg.querySelectorAll(':scope > [data-key^="m:"]')];
+    if (!tokens.length) return;
+    const now = tokens.indexOf(document.activeElement);
+    const next = tokens[(now + by + tokens.length + (now < 0 && by < 0 ? 1 : 0)) % tokens.length];
+    next.setAttribute("tabindex", "-1");
+    next.setAttribute("role", "img");
+    next.setAttribute("aria-label", next.querySelector("title")?.textContent ?? "message");
+    next.focus({ preventScroll: true });
+    this.store.tellStory(messageOf(next));
   }
 
   /** Say the caption to those who cannot see it; while it plays, not each time. */
@@ -483,7 +601,12 @@ class View {
     const { key, target } = event;
     if (!this.root.contains(target) || event.ctrlKey || event.metaKey || event.altKey || key === "Tab") return;
     event.stopPropagation(); // a plain key means this view, and not the cell
-    if (target === this.speed) return;
+    if (target.closest("select")) return;
+    if (key === "Escape" && this.store.story) {
+      event.preventDefault();
+      this.store.tellStory(null);
+      return;
+    }
     const native = target.closest("button") && (key === " " || key === "Enter");
     if (native) return;
     const mark = target.closest("[data-click]");
@@ -491,13 +614,17 @@ class View {
       const n = SPEEDS.indexOf(this.store.speed) + by;
       if (SPEEDS[n]) this.store.setSpeed(SPEEDS[n]);
     };
-    const { first, back, play, step, last } = this.actions;
+    const { first, back, play, step, last, next, before } = this.actions;
     const press = mark ? () => event.repeat || this.store.click(mark.dataset.click) : null;
     const action = {
       " ": press ?? play,
       Enter: press,
       ArrowLeft: back,
       ArrowRight: step,
+      ArrowDown: target === this.slider ? null : () => this.walk(1),
+      ArrowUp: target === this.slider ? null : () => this.walk(-1),
+      n: next,
+      p: before,
       Home: first,
       End: last,
       "+": () => faster(1),
@@ -515,6 +642,12 @@ class View {
     this.store.remove(this);
     this.root.remove();
   }
+}
+
+/** The message that an element of the picture belongs to, or null. */
+function messageOf(target) {
+  const key = target?.closest?.('[data-key^="m:"]')?.dataset.key;
+  return key === undefined ? null : key.slice(2);
 }
 
 export default () => {

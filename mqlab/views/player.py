@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 import time
 import weakref
@@ -13,13 +14,29 @@ from typing import Any
 import anywidget
 import traitlets
 
-from mqlab.state import State
+from mqlab.state import KINDS, State
 from mqlab.trace import Trace
-from mqlab.views import palette, still
+from mqlab.views import animated, export, palette, still
+from mqlab.views.words import story
 
 PERIOD = 0.05  # seconds between two pushes to the page: more than 20 a second it would not draw anyway
 MOST = 64  # pictures in one answer
 FEW = 12  # so many new moments are shown one by one; of more only the newest is
+SHARE = 0.4  # of the time may go into drawing what is new; then only the newest is drawn too
+STORY = 40  # lines
+
+# What a reader may look for next: words, and the kinds of events meant.
+JUMPS = {
+    "any event": KINDS,
+    "a publish": ("publish",),
+    "a delivery": ("deliver",),
+    "an ack": ("ack",),
+    "one that goes back": ("requeue",),
+    "a loss: dropped, expired, dead-lettered": ("drop", "expire", "dead-letter"),
+    "a return": ("return",),
+    "a wait": ("wait", "go-on"),
+    "a connection": ("connect", "disconnect", "cancel", "close"),
+}
 
 _HERE = Path(__file__).parent
 
@@ -47,6 +64,7 @@ class Player(anywidget.AnyWidget):
     _css = (_HERE / "player.css").read_text(encoding="utf-8") + palette.css()
     _title = traitlets.Unicode().tag(sync=True)
     _wire = traitlets.Unicode().tag(sync=True)
+    _jumps = traitlets.List(traitlets.Unicode(), list(JUMPS)).tag(sync=True)
     # Worked out each time a page asks for it: a page that comes late begins with what is true then.
     _start = traitlets.Any().tag(sync=True, to_json=lambda _, player: player._snapshot())
 
@@ -64,6 +82,7 @@ class Player(anywidget.AnyWidget):
         self._moment: int | None = None  # None: the newest, whichever that is
         self._lock = threading.Lock()
         self._due: threading.Timer | None = None
+        self._cost = 0.001  # seconds that a picture took to draw
         self._pushed, self._sent = 0.0, len(trace)  # when the last push was, and how long the trace was then
         self._shown = True  # until the page says that nobody looks
         self._line = Wire()
@@ -76,13 +95,13 @@ class Player(anywidget.AnyWidget):
     def at(self) -> int:
         """The moment shown: so many events have happened. The newest moment stays the newest as the trace grows."""
         length = len(self.trace)
-        return length if self._moment is None else self._moment
+        return length if self._moment is None else max(self._moment, self.trace.first)
 
     @at.setter
     def at(self, moment: int) -> None:
-        length = len(self.trace)
-        if not 0 <= moment <= length:
-            raise IndexError(f"This trace has the moments 0 to {length}, not {moment}.")
+        first, length = self.trace.first, len(self.trace)
+        if not first <= moment <= length:
+            raise IndexError(f"This trace has the moments {first} to {length}, not {moment}.")
         self._moment = None if moment == length else moment
         self._send_pictures(moment, 1)
         self.send({"type": "go", "at": moment})
@@ -95,6 +114,10 @@ class Player(anywidget.AnyWidget):
     def on_click(self, handler: Callable[[str], object]) -> None:
         """Call `handler(action)` for each click on a marked element."""
         self._handlers.append(handler)
+
+    def redraw(self) -> None:
+        """Show the pictures anew: something but the trace has changed what `draw` makes of a state."""
+        self.send({"type": "redraw", "at": self.at, "pictures": self._pictures(self.at, 1)})
 
     def close(self) -> None:
         """Take the player out of the page, and end what it does in the background."""
@@ -122,27 +145,31 @@ class Player(anywidget.AnyWidget):
 
     # --- towards the page
 
-    def _picture(self, moment: int) -> dict[str, Any]:
-        return {
-            "t": self.trace[moment - 1].t if moment else 0.0,
-            "says": self._says(self.trace, moment),
-            "svg": self._draw(self.trace.state(moment)),
-        }
+    def _pictures(self, first: int, count: int) -> list[dict[str, Any]]:
+        """Return the pictures of `count` moments from `first` on, as far as they are there."""
+        began = time.perf_counter()
+        pictures = [
+            {"t": state.t, "says": self._says(self.trace, state.moment), "svg": self._draw(state)}
+            for state in self.trace.states(first, count)
+        ]
+        self._cost = (time.perf_counter() - began) / len(pictures)
+        return pictures
 
     def _snapshot(self) -> dict[str, Any]:
         length, at = len(self.trace), self.at
-        return {"length": length, "at": at, "picture": self._picture(at)}
+        return {"length": length, "first": self.trace.first, "at": at, "picture": self._pictures(at, 1)[0]}
 
     def _send_pictures(self, first: int, count: int, *, asked: bool = False) -> None:
         """Send the pictures of `count` moments from `first` on, as far as they are there; never raises."""
-        length = len(self.trace)
-        first = max(0, first)
+        length, oldest = len(self.trace), self.trace.first
+        first = max(oldest, min(first, length))
         try:
-            pictures = [self._picture(k) for k in range(first, min(first + min(count, MOST), length + 1))]
+            pictures = self._pictures(first, min(count, MOST))
         except Exception as error:
             self._send_problem("The picture could not be drawn.", error)
         else:
-            self.send({"type": "pictures", "length": length, "first": first, "pictures": pictures, "asked": asked})
+            news = {"type": "pictures", "length": length, "oldest": oldest, "first": first, "pictures": pictures}
+            self.send(news | {"asked": asked})
 
     def _send_problem(self, what: str, error: Exception) -> None:
         self.send({"type": "problem", "text": f"{what} {type(error).__name__}: {error}"})
@@ -168,7 +195,25 @@ class Player(anywidget.AnyWidget):
                 return
             sent, self._sent = self._sent, len(self.trace)
             new = self._sent - sent
-        self._send_pictures(self._sent - new + 1 if new <= FEW else self._sent, FEW)
+        few = 1 < new <= min(FEW, SHARE * PERIOD / self._cost)
+        self._send_pictures(self._sent - new + 1 if few else self._sent, FEW)
+
+    def _file(self, what: str, at: int) -> dict[str, str]:
+        """Return the name, the kind and the content (base64) of a file to be saved."""
+        picture = self._draw(self.trace.state(at))
+        name = re.sub(r"\W+", "-", self._title).strip("-").lower() or "picture"
+        if what == "svg":
+            kind, data = "image/svg+xml", export.svg_file(picture).encode()
+        elif what == "png":
+            kind, data = "image/png", still.png(picture)[0]
+        elif what == "film":
+            first = max(self.trace.first, at - animated.MOST + 1)
+            film = animated.animate(self.trace, self._draw, says=self._says, first=first, last=at, title=self._title)
+            name, kind, data = f"{name}-film", "image/svg+xml", film.encode()
+        else:
+            kind, data = "application/jsonl", "".join(self.trace.lines()).encode()
+        ending = {"svg": "svg", "png": "png", "film": "svg"}.get(what, "jsonl")
+        return {"name": f"{name}.{ending}", "kind": kind, "data": base64.b64encode(data).decode()}
 
     # --- from the page
 
@@ -185,6 +230,21 @@ class Player(anywidget.AnyWidget):
                 self._send_pictures(first, count, asked=True)
             case {"type": "at", "at": int(at), "live": bool(live)}:
                 self._moment = None if live else min(max(0, at), len(self.trace))
+            case {"type": "find", "jump": str(jump), "after": int(after), "back": bool(back)}:
+                found = self.trace.find(JUMPS.get(jump, KINDS), after, back)
+                if found is None:
+                    where = "before" if back else "after"
+                    self.send({"type": "problem", "text": f"There is no such event ({jump}) {where} this moment."})
+                else:
+                    self.at = found
+            case {"type": "story", "message": str(id)}:
+                lines = [[moment, t, line, seen] for moment, t, line, seen in story(self.trace, id)[-STORY:]]
+                self.send({"type": "story", "message": id, "length": len(self.trace), "lines": lines})
+            case {"type": "save", "what": str(what), "at": int(at)}:
+                try:
+                    self.send({"type": "file", **self._file(what, at)})
+                except Exception as error:
+                    self._send_problem("It could not be saved.", error)
             case {"type": "click", "action": str(action)}:
                 try:
                     for handler in self._handlers:

@@ -49,22 +49,36 @@ def clickable(action: str, label: str) -> dict[str, str]:
     }
 
 
-def token(message: Message, x: float, y: float, came_from: tuple[float, float] | None = None) -> svg.G:
-    """Return the token of a message with its centre at (x, y); a new one starts its way at `came_from`."""
+def cut(words: str, most: int) -> str:
+    """Return the words, cut to `most` characters where they are longer."""
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def token(
+    message: Message, x: float, y: float, came_from: tuple[float, float] | None = None, scale: float = 1
+) -> svg.G:
+    """Return the token of a message with its centre at (x, y); a new one starts its way at `came_from`.
+
+    It has a broken outline where it is not seen but worked out that the message is there.
+    """
     look = LOOKS[message.state]
-    label = message.label if len(message.label) <= 5 else message.label[:4] + "…"
+    label = cut(message.label, 5)
     extra = {"data-from": f"{came_from[0]:g},{came_from[1]:g}"} if came_from else {}
+    drawing: list[svg.Element] = [
+        _outline(look.shape),
+        svg.Text(x=0, y=2 if look.badge else 5, text=escape(label, quote=False), class_=["mq-label"]),
+        *([svg.Text(x=0, y=15, text=look.badge, class_=["mq-badge"])] if look.badge else []),
+    ]
+    if scale != 1:
+        drawing = [svg.G(transform=[svg.Scale(scale)], elements=drawing)]
+    kinds = ["mq-small"] if len(label) > 3 else []
+    kinds += ["mq-inferred"] if message.seen == "inferred" else []
     return svg.G(
-        class_=["mq-token", f"mq-{message.state}", *(["mq-small"] if len(label) > 3 else [])],
+        class_=["mq-token", f"mq-{message.state}", *kinds],
         data={"key": escape(f"m:{message.id}")},
         transform=at(x, y),
         extra=extra,
-        elements=[
-            _title(message),
-            _outline(look.shape),
-            svg.Text(x=0, y=2 if look.badge else 5, text=escape(label, quote=False), class_=["mq-label"]),
-            *([svg.Text(x=0, y=15, text=look.badge, class_=["mq-badge"])] if look.badge else []),
-        ],
+        elements=[_title(message), *drawing],
     )
 
 
@@ -72,6 +86,8 @@ def _title(message: Message) -> svg.Title:
     words = f"{message.label}: {message.state}"
     if message.holder:
         words += f", {message.holder}"
+    if message.seen == "inferred":
+        words += ", worked out and not seen"
     if message.deliveries > 1:
         words += f", delivered {message.deliveries} times"
     return svg.Title(text=escape(words, quote=False))

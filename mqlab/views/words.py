@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mqlab.state import Message, State
+from mqlab.state import Message
 from mqlab.trace import Event, Trace
 
 HOW = {"inferred": " (worked out, not seen)", "firehose": " (the broker says so)"}
@@ -15,14 +15,15 @@ def says(trace: Trace, moment: int) -> str:
     if moment <= trace.first:
         return f"The first {trace.first:,} events are folded together."
     event = trace[moment - 1]
-    before = next(trace.states(moment - 1, 1)) if event.message and event.kind != "publish" else None
-    sentence = tell(event, before)
+    message = None
+    if event.message and event.kind != "publish" and not event.label:
+        message = next(trace.states(moment - 1, 1)).messages.get(event.message)
+    sentence = tell(event, message)
     return sentence[:-1] + HOW.get(event.seen, "") + sentence[-1]
 
 
-def tell(event: Event, before: State | None = None) -> str:
-    """Say what an event was; `before` is the state that it changed, for what became of a message."""
-    message = before.messages.get(event.message) if before else None
+def tell(event: Event, message: Message | None = None) -> str:
+    """Say what an event was; `message` is what it was about, as it was before, where the event itself does not say."""
     facts = event.facts or {}
     label = event.label or (message.label if message else event.message)
     who = event.who or (message.holder or message.producer if message else "")
@@ -74,11 +75,12 @@ def tell(event: Event, before: State | None = None) -> str:
             key = f" with the key {event.key}" if event.key else ""
             return f"{who} publishes {label} to {event.exchange}{key}."
         case "route":
-            return f"{message.exchange if message else event.exchange} passes {label} on to {_list(event.queues)}."
+            exchange = event.exchange or (message.exchange if message else "")
+            return f"{exchange} passes {label} on to {_list(event.queues)}."
         case "confirm":
             return f"The broker {'refuses' if facts.get('refused') else 'confirms'} {label} of {who}."
         case "deliver":
-            again = ", once more" if message and message.deliveries else ""
+            again = ", once more" if facts.get("again") or (message and message.deliveries) else ""
             return f"{who} takes {label} from {queue}{again}."
         case "ack":
             return f"{who} is done with {label}."
@@ -101,16 +103,11 @@ def story(trace: Trace, message: str) -> list[tuple[int, float, str, str]]:
     """Return all that happened to a message, as (moment, seconds, sentence, how it is known)."""
     told = []
     for moment, event in trace.story(message):
-        before: State | None = None
-        if event.kind != "publish":
-            before = State(messages={event.message: _as_it_was(trace, moment, event)})
-        told.append((moment, event.t, tell(event, before), event.seen))
+        known = None
+        if event.kind != "publish" and not event.label:
+            known = next(trace.states(moment - 1, 1)).messages.get(event.message)
+        told.append((moment, event.t, tell(event, known), event.seen))
     return told
-
-
-def _as_it_was(trace: Trace, moment: int, event: Event) -> Message:
-    message = next(trace.states(moment - 1, 1)).messages.get(event.message)
-    return message or Message(event.message, event.label or event.message, event.queue, event.who, 0)
 
 
 def _with(key: str, facts: dict[str, str]) -> str:

@@ -43,6 +43,73 @@ TRIAL = [
     "for name in range(20):\n    desk.put(name)\nview.at = 3",
 ]
 
+# A producer and two consumers, each a thread with a connection of its own, on the broker of this test run.
+TAPPED = [
+    """
+import threading, time
+import pika
+from mqlab import broker
+
+rabbit = broker.start()
+tap = rabbit.watch()
+shown = tap.show()
+""",
+    "shown",
+    """
+def connect(name):
+    connection = pika.BlockingConnection(pika.URLParameters(tap.url_as(name)))
+    return connection, connection.channel()
+
+setup, channel = connect("Campus")
+channel.exchange_declare("news", "topic", durable=True)
+for queue, key in [("mails", "course.#"), ("pushes", "*.new")]:
+    channel.queue_declare(queue, durable=True)
+    channel.queue_bind(queue, "news", key)
+print("declared")
+""",
+    """
+def consume(name, hold):
+    connection, channel = connect(name)
+    channel.basic_qos(prefetch_count=hold)
+    try:
+        for method, _, body in channel.consume("mails", inactivity_timeout=30):
+            if method is None or body == b"end":
+                break
+            if body in done:
+                channel.basic_ack(method.delivery_tag)
+    except pika.exceptions.AMQPError as error:
+        print(name, type(error).__name__)
+
+done = {b"A", b"B"}
+for name in ("Olu", "Ada"):
+    threading.Thread(target=consume, args=(name, 3), daemon=True).start()
+    while len(tap.settle().state().consumers) < ["Olu", "Ada"].index(name) + 1:
+        time.sleep(0.02)
+for letter in "ABCDEFGHIJ":
+    channel.basic_publish("news", "course.new", letter.encode())
+print(tap.settle().state())
+""",
+    "print(tap.settle().state(), tap.problems)",
+    """
+def block():
+    connection, channel = connect("Ben")
+    channel.queue_declare("own", exclusive=True)
+    def on_message(channel, method, properties, body):
+        print("got", body.decode(), flush=True)
+        channel.stop_consuming()
+    channel.basic_consume("own", on_message, auto_ack=True)
+    connection.call_later(30, channel.stop_consuming)
+    print("begun", flush=True)
+    channel.start_consuming()
+    connection.close()
+
+sender, by_click = connect("you")
+clicked = tap.show(on_send=lambda: by_click.basic_publish("", "own", b"hello"), title="You are the producer")
+clicked
+""",
+    "block()",
+]
+
 
 @pytest.fixture(scope="session")
 def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,6 +120,8 @@ def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in TRIAL]
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "trial.ipynb")
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in TAPPED]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "tapped.ipynb")
     return folder
 
 
@@ -82,7 +151,7 @@ def window(browser: Browser, server: str) -> Iterator[Callable[..., Lab]]:
     opened = []
 
     def open_window(**options: object) -> Lab:
-        lab = Lab(browser.new_context(viewport={"width": 1200, "height": 900}, **options), server)
+        lab = Lab(browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options), server)
         opened.append(lab)
         return lab
 

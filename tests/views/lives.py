@@ -11,7 +11,7 @@ LIFE: list[tuple[Event, str]] = [
     (Event("open", **WIRE), "Campus opens channel 1."),
     (Event("exchange", exchange="news", facts={"type": "topic"}, **WIRE), "The topic exchange news is there."),
     (
-        Event("declare", queue="mails", facts={"type": "quorum", "limit": 9, "dead_to": ["", "failed"]}, **WIRE),
+        Event("declare", queue="mails", facts={"type": "quorum", "limit": 9, "dead_to": [DEFAULT, "failed"]}, **WIRE),
         "The queue mails is there; it holds at most 9.",
     ),
     (Event("declare", queue="failed", facts={"type": "classic"}, **WIRE), "The queue failed is there."),

@@ -56,7 +56,7 @@ def test_states_differ_by_class_and_by_shape() -> None:
     ]
     assert (shape[0], shape[2], shape[3]) == (f"{SVG}circle", f"{SVG}polygon", f"{SVG}rect")
     assert (
-        len({(look.shape, look.badge) for look in LOOKS.values()}) == len({look.colour for look in LOOKS.values()}) == 8
+        len({(look.shape, look.badge) for look in LOOKS.values()}) == len({look.colour for look in LOOKS.values()}) == 9
     )
 
 

@@ -1,0 +1,3 @@
+"""(placeholder until C)"""
+
+MOST = 120

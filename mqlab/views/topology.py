@@ -1,0 +1,478 @@
+"""The view of a broker: producers, exchanges, bindings, queues with their messages, consumers with what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import svg
+
+from mqlab.state import DEFAULT, ENDED, Consumer, Message, Queue, State, first
+from mqlab.trace import Trace
+from mqlab.views.player import Player
+from mqlab.views.shapes import SIZE, box, clickable, cut, text, token
+from mqlab.views.words import says
+
+if TYPE_CHECKING:
+    from mqlab.tap import Tap
+
+WIDTH = 1000
+SCALE = 0.8  # of the tokens
+STEP = SIZE * SCALE + 4
+LANE = SIZE * SCALE + 10
+ROW = LANE + 38  # a queue with the line above it
+PERSON = 58  # height of a producer or consumer
+GAP = 12
+PRODUCERS, EXCHANGES, DEEPER, CONSUMERS = (8, 148), (206, 322), (366, 482), (782, 992)
+QUEUES, NARROW = (448, 732), (590, 742)  # with exchanges in one column, and in two
+HELD = 4  # tokens shown in a consumer's hands
+GONE = 3  # producers shown that have left
+LOW = 2.0  # a binding's line leaves so many units beside the others
+
+
+@dataclass
+class Plan:
+    """Where everything is: the middle of each thing on the left, in units of the picture."""
+
+    producers: dict[str, float] = field(default_factory=dict)
+    exchanges: dict[str, float] = field(default_factory=dict)
+    deeper: set[str] = field(default_factory=set)  # exchanges in the second column
+    queues: dict[str, float] = field(default_factory=dict)
+    consumers: dict[tuple[str, str], float] = field(default_factory=dict)
+    gone: dict[tuple[str, str], float] = field(default_factory=dict)
+    height: float = 0
+
+    @property
+    def lane(self) -> tuple[float, float]:
+        """Left and right edge of the queues."""
+        return NARROW if self.deeper else QUEUES
+
+
+# ---- layout: an order of exchanges and queues in which few lines cross, then a height for each
+
+
+def crossings(pairs: Iterable[tuple[int, int]]) -> int:
+    """Return how often lines cross that join places on the left with places on the right, numbered from the top."""
+    return sum((a - c) * (b - d) < 0 for (a, b), (c, d) in combinations(pairs, 2))
+
+
+def ordered(left: Sequence[str], right: Sequence[str], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Return both sides in an order in which few of the edges cross: as they came, if it makes no difference.
+
+    Each side in turn is sorted by where its neighbours are on average; then neighbours change places while that helps.
+    """
+    lines = [(a, b) for a, b in dict.fromkeys(edges) if a in left and b in right]
+    sides = [list(left), list(right)]
+
+    def cost(sides: list[list[str]]) -> int:
+        places = [{name: n for n, name in enumerate(side)} for side in sides]
+        return crossings([(places[0][a], places[1][b]) for a, b in lines])
+
+    best, least = [side.copy() for side in sides], cost(sides)
+    for turn in range(8):
+        if not least:
+            break
+        one = (turn + 1) % 2
+        there = {name: n for n, name in enumerate(sides[1 - one])}
+        near = {name: [there[line[1 - one]] for line in lines if line[one] == name] for name in sides[one]}
+        here = {name: n for n, name in enumerate(sides[one])}
+        sides[one].sort(key=lambda name: sum(near[name]) / len(near[name]) if near[name] else here[name])
+        if (now := cost(sides)) < least:
+            best, least = [side.copy() for side in sides], now
+    improved = True
+    while least and improved:
+        improved = False
+        for side in best:
+            for n, m in combinations(range(len(side)), 2):
+                side[n], side[m] = side[m], side[n]
+                if (now := cost(best)) < least:
+                    least, improved = now, True
+                else:
+                    side[n], side[m] = side[m], side[n]
+    return best[0], best[1]
+
+
+def spread(wanted: Sequence[float], height: float, top: float) -> list[float]:
+    """Return places in the same order, at least `height` apart and below `top`, near the wanted ones."""
+    places: list[float] = []
+    for each in wanted:
+        places.append(max(each, places[-1] + height if places else top + height / 2))
+    return places
+
+
+def plan(state: State) -> Plan:
+    """Return where everything of this state is drawn."""
+    found = Plan()
+    inner = {b.to for b in state.bindings if b.kind == "exchange"} | {e.alternate for e in state.exchanges.values()}
+    inner -= {b.exchange for b in state.bindings if b.kind == "exchange"}
+    found.deeper = inner & state.exchanges.keys()
+    edges = [(b.exchange, b.to) for b in state.bindings if b.kind == "queue"]
+    edges += [(q.dead_to[0], q.name) for q in state.queues.values() if q.dead_to and q.dead_to[0] in state.exchanges]
+    exchanges, queues = ordered(list(state.exchanges), list(state.queues), edges)
+
+    gone = [(queue, who) for queue, who, _ in dict.fromkeys(state.gone)]
+    y = 8.0
+    for name in queues:
+        here = [key for key in state.consumers if key[0] == name]
+        left = [key for key in dict.fromkeys(gone) if key[0] == name and key not in state.consumers][-2:]
+        height = max(ROW, (len(here) + len(left)) * (PERSON + GAP))
+        found.queues[name] = y + height / 2 + 10
+        for n, key in enumerate([*here, *left]):
+            place = y + height / 2 + 10 + (n - (len(here) + len(left) - 1) / 2) * (PERSON + GAP)
+            (found.consumers if key in state.consumers else found.gone)[key] = place
+        y += height + 4
+    bottom = y
+
+    for column in (found.deeper, state.exchanges.keys() - found.deeper):
+        mine = [name for name in exchanges if name in column]
+        wanted = []
+        for name in mine:
+            near = [found.queues[to] for exchange, to in edges if exchange == name and to in found.queues]
+            near += [found.exchanges[b.to] for b in state.bindings if b.exchange == name and b.to in found.exchanges]
+            wanted.append(sum(near) / len(near) if near else (wanted[-1] if wanted else ROW / 2 + 18))
+        pairs = sorted(zip(wanted, range(len(mine)), strict=True))
+        places = spread([want for want, _ in pairs], PERSON + 22, 0)
+        found.exchanges |= {mine[n]: place for (_, n), place in zip(pairs, places, strict=True)}
+
+    who = producers(state)
+    targets: dict[str, list[float]] = {name: [] for name in who}
+    for (exchange, name), _ in state.senders.items():
+        if name in targets and exchange in found.exchanges:
+            targets[name].append(found.exchanges[exchange])
+    for queue, name in state.producers:
+        targets[name].append(found.queues[queue])
+    wanted = [sum(near) / len(near) if near else 1e6 for near in targets.values()]
+    pairs = sorted(zip(wanted, range(len(who)), strict=True))
+    places = spread([want if want < 1e6 else 0 for want, _ in pairs], PERSON + GAP, 0)
+    found.producers = {who[n]: place for (_, n), place in zip(pairs, places, strict=True)}
+    lowest = [0.0, *(place + PERSON / 2 + 8 for place in (*found.producers.values(), *found.exchanges.values()))]
+    found.height = max(bottom, *lowest)
+    return found
+
+
+def producers(state: State) -> list[str]:
+    """Return who is drawn on the left: whoever publishes, and whoever is connected and does nothing yet."""
+    sending = dict.fromkeys([who for _, who in state.senders] + [who for _, who in state.producers])
+    consuming = {consumer.connection for consumer in state.consumers.values()}
+    idle = [c.name for c in state.connections.values() if c.open and c.name not in consuming and c.name not in sending]
+    known = [who for who in sending if who in state.connections or any(who == name for _, name in state.producers)]
+    left = [who for who in known if who in state.connections and not state.connections[who].open]
+    return [who for who in known if who not in left[:-GONE]] + idle
+
+
+# ---- drawing
+
+
+def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: str = "") -> str:
+    """Return the picture of a state as SVG.
+
+    With `faults` connections and the network have buttons that do them harm, with `stoppable` the broker has one too;
+    with `send` there is a button of that name by which the reader publishes.
+    """
+    where = plan(state)
+    scene: list[svg.Element] = []
+    tokens: list[svg.Element] = []
+    _draw_ways(state, where, scene)
+    for name, y in where.producers.items():
+        _draw_producer(state, name, y, faults, scene, tokens)
+    for name, y in where.exchanges.items():
+        _draw_exchange(state, name, y, where, scene, tokens)
+    for name, y in where.queues.items():
+        _draw_queue(state, state.queues[name], y, where, scene, tokens)
+    for key, y in where.consumers.items():
+        _draw_consumer(state, state.consumers[key], y, faults, scene, tokens)
+    for queue, who, why in dict.fromkeys(state.gone):
+        if (queue, who) in where.gone:
+            _draw_gone(who, why, where.gone[queue, who], scene)
+    bottom = max(where.height, 96.0) + 8
+    if not (state.connections or state.queues or state.exchanges):
+        scene.append(text(WIDTH / 2, 56, "Nobody has connected yet.", "mq-soft mq-middle"))
+    bottom = _draw_buttons(state, bottom, faults, stoppable, send, scene)
+    scene.append(text(PRODUCERS[0], bottom + 14, _balance(state), "mq-soft"))
+    picture = svg.SVG(
+        viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(bottom + 26)),
+        class_=["mq-picture"],
+        extra={"role": "img", "aria-label": escape(str(state))},
+        elements=scene + tokens,
+    )
+    return str(picture)
+
+
+def _small(message: Message, x: float, y: float, came_from: tuple[float, float] | None = None) -> svg.G:
+    return token(message, x, y, came_from, SCALE)
+
+
+def _draw_producer(
+    state: State, name: str, y: float, faults: bool, scene: list[svg.Element], tokens: list[svg.Element]
+) -> None:
+    connection = state.connections.get(name)
+    open_ = connection is None or connection.open
+    left, right = PRODUCERS
+    scene.append(box(left, y - PERSON / 2, right - left, PERSON, "mq-box" if open_ else "mq-box mq-faded"))
+    scene.append(text(left + 10, y - 8, cut(name, 13), "mq-name" if open_ else "mq-name mq-soft"))
+    sent = sum(s.published for (_, who), s in state.senders.items() if who == name)
+    sent += sum(n for (_, who), n in state.producers.items() if who == name)
+    confirmed = sum(s.confirmed for (_, who), s in state.senders.items() if who == name)
+    returned = sum(s.returned for (_, who), s in state.senders.items() if who == name)
+    refused = sum(s.refused for (_, who), s in state.senders.items() if who == name)
+    words = f"{sent:,} sent" if sent else "connected" if connection else ""
+    if connection and connection.blocked:
+        words = "‖ blocked"
+    elif not open_:
+        words = "has left" if not connection or not connection.why else "✕ cut off"
+    scene.append(text(left + 10, y + 8, words, "mq-soft mq-note"))
+    told = (
+        [f"✓ {confirmed:,}"] * bool(confirmed)
+        + [f"↩ {returned:,}"] * bool(returned)
+        + [f"✕ {refused:,}"] * bool(refused)
+    )
+    scene.append(text(left + 10, y + 23, "  ".join(told), "mq-soft mq-note"))
+    if faults and connection and open_:
+        scene.append(_cutter(name, right - 14, y - PERSON / 2 + 14))
+    back = [m for m in state.done if m.state == "returned" and m.producer == name]
+    if back:
+        tokens.append(_small(back[-1], right - 20, y + 8))
+
+
+def _draw_exchange(
+    state: State, name: str, y: float, where: Plan, scene: list[svg.Element], tokens: list[svg.Element]
+) -> None:
+    exchange = state.exchanges[name]
+    left, right = DEEPER if name in where.deeper else EXCHANGES
+    scene.append(box(left, y - PERSON / 2, right - left, PERSON, "mq-box mq-exchange"))
+    scene.append(text((left + right) / 2, y - 4, cut(name, 12), "mq-name mq-middle"))
+    scene.append(text((left + right) / 2, y + 15, exchange.type, "mq-soft mq-note mq-middle"))
+    for n, id in enumerate(first(exchange.holding, 2)):
+        tokens.append(_small(state.messages[id], right + 2 + n * 6, y + 4, _start(state.messages[id], where)))
+    lost = [m for m in state.done if m.state == "dropped" and m.exchange == name and not m.queue]
+    if lost:
+        tokens.append(_small(lost[-1], (left + right) / 2, y + PERSON / 2 + 4, _start(lost[-1], where)))
+
+
+def _start(message: Message, where: Plan) -> tuple[float, float] | None:
+    """Return where a message that is new comes from: from its producer, or from the queue in which it died."""
+    if message.producer in where.producers:
+        return (sum(PRODUCERS) / 2, where.producers[message.producer])
+    if message.producer in where.queues:
+        return (where.lane[0] + 20, where.queues[message.producer])
+    return None
+
+
+def _draw_queue(
+    state: State, queue: Queue, y: float, where: Plan, scene: list[svg.Element], tokens: list[svg.Element]
+) -> None:
+    left, right = where.lane
+    room = int((right - left - 12) // STEP)
+    top = y - LANE / 2
+    scene.append(box(left, top, right - left, LANE, "mq-lane"))
+    count = f"{len(queue.ready):,} ready" if not queue.limit else f"{len(queue.ready):,} of {queue.limit:,}"
+    kind = " · quorum" if queue.type == "quorum" else ""
+    scene.append(text(left, top - 6, cut(queue.name, 24 if right - left > 200 else 12), "mq-name mq-note"))
+    scene.append(text(right, top - 6, count + kind, "mq-soft mq-note mq-end"))
+    fits = room if len(queue.ready) <= room else room - 1
+    for n, id in enumerate(first(queue.ready, fits)):
+        message = state.messages[id]
+        origin = None if message.deliveries else _from(message, where)
+        tokens.append(_small(message, right - 6 - SIZE * SCALE / 2 - n * STEP, y, origin))
+    if len(queue.ready) > fits:
+        scene.append(text(left + 6, y + 5, f"+ {len(queue.ready) - fits:,}", "mq-note"))
+
+
+def _from(message: Message, where: Plan) -> tuple[float, float] | None:
+    """Return where a message comes into its queue from: from its exchange, or from its producer."""
+    if message.exchange in where.exchanges:
+        columns = DEEPER if message.exchange in where.deeper else EXCHANGES
+        return (columns[1] - 8, where.exchanges[message.exchange])
+    return _start(message, where)
+
+
+def _draw_consumer(
+    state: State, consumer: Consumer, y: float, faults: bool, scene: list[svg.Element], tokens: list[svg.Element]
+) -> None:
+    left, right = CONSUMERS
+    top = y - PERSON / 2
+    scene.append(box(left, top, right - left, PERSON))
+    scene.append(text(left + 8, top + 16, cut(consumer.name, 11), "mq-name mq-note"))
+    if consumer.auto_ack:
+        words = "auto-ack"
+    elif consumer.prefetch:
+        words = f"{len(consumer.holding):,} of {consumer.prefetch:,}"
+    else:
+        words = f"{len(consumer.holding):,} unacked"
+    edge = right - (30 if faults and consumer.connection else 8)
+    scene.append(text(edge, top + 16, words, "mq-soft mq-note mq-end"))
+    shown = first(consumer.holding, HELD)
+    middle = top + PERSON - SIZE * SCALE / 2 - 2
+    for n, id in enumerate(shown):
+        tokens.append(_small(state.messages[id], left + 6 + SIZE * SCALE / 2 + n * STEP, middle))
+    if len(consumer.holding) > HELD:
+        scene.append(text(left + 8 + HELD * STEP, middle + 5, f"+ {len(consumer.holding) - HELD:,}", "mq-note"))
+    elif consumer.acked:
+        latest = consumer.done[-1]
+        place = right - 8 - SIZE * SCALE / 2
+        if len(shown) < HELD:
+            tokens.append(_small(latest, place, middle))
+            scene.append(
+                text(place - SIZE * SCALE / 2 - 4, middle + 5, f"{consumer.acked:,} ✓", "mq-soft mq-note mq-end")
+            )
+    if faults and consumer.connection:
+        scene.append(_cutter(consumer.connection, right - 14, top + 14))
+
+
+def _draw_gone(who: str, why: str, y: float, scene: list[svg.Element]) -> None:
+    left, right = CONSUMERS
+    scene.append(box(left, y - PERSON / 2, right - left, PERSON, "mq-box mq-faded"))
+    scene.append(text(left + 8, y - PERSON / 2 + 16, cut(who, 20), "mq-name mq-note mq-soft"))
+    scene.append(text(left + 8, y + 12, f"✕ {cut(why, 26)}", "mq-soft mq-note"))
+
+
+def _cutter(name: str, x: float, y: float) -> svg.G:
+    """Draw the button that cuts a connection."""
+    return svg.G(
+        class_=["mq-clickable"],
+        extra=clickable(f"cut:{name}", f"Cut the connection of {name}"),
+        elements=[
+            svg.Circle(cx=x, cy=y, r=9, class_=["mq-box"]),
+            text(x, y + 5, "✕", "mq-soft mq-note mq-middle"),
+        ],
+    )
+
+
+def _draw_ways(state: State, where: Plan, scene: list[svg.Element]) -> None:
+    """Draw who publishes where, the bindings with their keys, dead-letter ways, and who consumes from where."""
+    into, lane = where.lane
+    for (exchange, who), _ in state.senders.items():
+        if who in where.producers and exchange in where.exchanges:
+            edge = (DEEPER if exchange in where.deeper else EXCHANGES)[0]
+            scene += way(PRODUCERS[1], where.producers[who], edge, where.exchanges[exchange])
+    for queue, who in state.producers:
+        scene += way(PRODUCERS[1], where.producers[who], into, where.queues[queue])
+    for exchange in state.exchanges.values():
+        if exchange.alternate in where.exchanges and exchange.name in where.exchanges:
+            x, y = EXCHANGES[1], where.exchanges[exchange.name]
+            scene += way(x, y + 12, DEEPER[0], where.exchanges[exchange.alternate], "mq-way mq-dashed")
+            scene.append(text(DEEPER[0] - 10, where.exchanges[exchange.alternate] - 6, "else", "mq-soft mq-key mq-end"))
+    ends: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}
+    keys: dict[tuple[str, str, str], list[str]] = {}
+    for b in state.bindings:
+        keys.setdefault((b.exchange, b.kind, b.to), []).append("" if b.exchange == DEFAULT else b.match or b.key)
+    for (exchange, kind, to), found in keys.items():
+        ends.setdefault((kind, to), []).append((exchange, found))
+    for (kind, to), sources in ends.items():
+        places = where.queues if kind == "queue" else where.exchanges
+        drawn = sorted((s for s in sources if s[0] in where.exchanges), key=lambda s: where.exchanges[s[0]])
+        for n, (exchange, found) in enumerate(drawn):
+            if to not in places:
+                continue
+            start = (DEEPER if exchange in where.deeper else EXCHANGES)[1]
+            end = into if kind == "queue" else (DEEPER[0] if to in where.deeper else EXCHANGES[0])
+            y = places[to] + (n - (len(drawn) - 1) / 2) * 17
+            scene += way(start, where.exchanges[exchange], end, y)
+            words = ", ".join(each for each in found if each)
+            scene.append(text(end - 11, y - 4, cut(words, 15 if not where.deeper else 12), "mq-soft mq-key mq-end"))
+    for queue in state.queues.values():
+        if queue.dead_to and queue.dead_to[0] in where.exchanges:
+            name = queue.dead_to[0]
+            edge = (DEEPER if name in where.deeper else EXCHANGES)[1]
+            y = where.queues[queue.name] + LANE / 2 - 6
+            scene += way(into, y, edge, where.exchanges[name] + PERSON / 2 - 8, "mq-way mq-dashed mq-dead")
+            key = f" {queue.dead_to[1]}" if queue.dead_to[1] is not None else ""
+            scene.append(text(into - 6, y + 14, cut(f"✕{key}", 15), "mq-soft mq-key mq-end"))
+    for (queue, who), y in (where.consumers | where.gone).items():
+        kind = "mq-way" if (queue, who) in where.consumers else "mq-way mq-dashed"
+        scene += way(lane, where.queues[queue], CONSUMERS[0], y, kind)
+
+
+def way(x: float, y: float, to_x: float, to_y: float, kind: str = "mq-way") -> list[svg.Element]:
+    """Return a line with a tip at its end, which leaves and arrives horizontally; to the left, too."""
+    side = 7 if to_x > x else -7
+    middle = (x + to_x) / 2
+    line = svg.Path(
+        d=[
+            svg.M(round(x, 1), round(y, 1)),
+            svg.C(middle, round(y, 1), middle, round(to_y, 1), to_x - side, round(to_y, 1)),
+        ],
+        class_=kind.split(),
+    )
+    back = to_x - side - side / 7
+    tip = [svg.Point(to_x, round(to_y, 1)), svg.Point(back, round(to_y - 5, 1)), svg.Point(back, round(to_y + 5, 1))]
+    return [line, svg.Polygon(points=tip, class_=["mq-tip"])]
+
+
+def _draw_buttons(state: State, y: float, faults: bool, stoppable: bool, send: str, scene: list[svg.Element]) -> float:
+    """Draw what the reader can do besides; return where the picture goes on."""
+    buttons = [(f"send:{send}", f"▸ {send}", f"{send}: publish a message")] if send else []
+    if faults and state.trouble.startswith("The network is slow"):
+        buttons.append(("slow:0", "Fast network", "Let the network be fast again"))
+    elif faults:
+        buttons.append(("slow:0.2", "Slow network", "Slow the network by 200 ms each way"))
+    if stoppable and state.trouble.startswith("The broker was stopped"):
+        buttons.append(("broker:start", "Start the broker", "Start the broker again"))
+    elif stoppable:
+        buttons.append(("broker:stop", "Stop the broker", "Stop the broker, as when its machine fails"))
+    x = float(PRODUCERS[0])
+    for action, label, words in buttons:
+        width = 26 + 9 * len(label)
+        scene.append(
+            svg.G(
+                class_=["mq-actor", "mq-clickable"],
+                extra=clickable(action, words),
+                elements=[box(x, y, width, 32), text(x + width / 2, y + 21, label, "mq-middle mq-note")],
+            )
+        )
+        x += width + 10
+    if state.trouble:
+        scene.append(text(x + 4, y + 21, f"⚠ {state.trouble}", "mq-note"))
+    return y + 42 if buttons or state.trouble else y
+
+
+def _balance(state: State) -> str:
+    """Say where every message is."""
+    left = f"{state.published:,} published" + (
+        f" + {state.copied:,} {'copy' if state.copied == 1 else 'copies'}" if state.copied else ""
+    )
+    parts = [f"{state.in_exchange:,} in an exchange"] if state.in_exchange else []
+    parts += [f"{state.ready:,} ready", f"{state.unacked:,} unacked"]
+    return f"{left} = {' + '.join(parts + [f'{state.ended[end]:,} {end}' for end in ENDED if state.ended[end]])}"
+
+
+# ---- on the page
+
+
+def show(
+    what: Trace | Tap,
+    *,
+    title: str = "The broker",
+    faults: bool = True,
+    on_send: Callable[[], object] | None = None,
+    send: str = "You publish",
+) -> Player:
+    """Show a trace, or what a tap sees as it happens, as a picture that moves.
+
+    On a tap the reader can cut connections and slow the network by a click, and stop the broker if it is the course's
+    own. With `on_send` there is a producer that is the reader: each click calls it.
+    """
+    trace, tap = (what, None) if isinstance(what, Trace) else (what.trace, what)
+    hurt = faults and tap is not None
+    stoppable = hurt and tap is not None and tap.can_stop_broker
+
+    def picture(state: State) -> str:
+        return draw(state, faults=hurt, stoppable=stoppable, send=send if on_send else "")
+
+    def click(action: str) -> None:
+        verb, _, rest = action.partition(":")
+        if verb == "send" and on_send:
+            on_send()
+        elif tap and verb == "cut":
+            tap.cut(rest)
+        elif tap and verb == "slow":
+            tap.slow(float(rest))
+        elif tap and action == "broker:stop":
+            tap.stop_broker()
+        elif tap and action == "broker:start":
+            tap.start_broker()
+
+    return Player(trace, picture, says=says, on_click=click, title=title)

@@ -1,7 +1,7 @@
 """What a tap costs: the same pika client beside a direct connection, in one run; and what a trace weighs.
 
-Messages of 1 kB. In each round each job is done directly, through a tap that works routes out itself, and through one that
-asks the firehose; medians of the rounds, and ratios to direct. Then the bytes of a trace of 100,000 events, and a
+Messages of 1 kB. In each round each job is done directly, through a tap that works routes out itself, and through one
+that asks the firehose; medians of the rounds, and ratios to direct. Then the bytes of a trace of 100,000 events, and a
 minute of 5,000 messages a second (`--minute`).
 
     python3 course.py bench tap
@@ -22,7 +22,6 @@ import psutil
 
 from mqlab import broker
 from mqlab.broker import Broker
-from mqlab.tap import Tap
 from mqlab.trace import Event, Trace
 
 BODY = bytes(1024)
@@ -184,14 +183,17 @@ def minute(rabbit: Broker, seconds: float = 60, rate: int = 5_000) -> None:
             sent += 1
         if marks and now >= marks[0]:
             memory = [f"{process.memory_info().rss / 1e6:.0f}" for process in processes]
-            print(f"  after {marks.pop(0):.0f} s: {sent:,} sent, {taken:,} taken, {len(tap.trace):,} events; MB {memory}")
+            so_far = f"{sent:,} sent, {taken:,} taken, {len(tap.trace):,} events"
+            print(f"  after {marks.pop(0):.0f} s: {so_far}; notebook's and tap's memory in MB: {' and '.join(memory)}")
         time.sleep(0.01)
     took = time.perf_counter() - began
     over.set()
     worker.join(LIMIT)
-    print(f"  {sent / took:,.0f} messages a second for {took:.0f} s, {taken:,} of {sent:,} taken, problems: {tap.problems[:2]}")
+    print(f"  {sent / took:,.0f} messages a second for {took:.0f} s, {taken:,} of {sent:,} taken")
+    assert not tap.problems, tap.problems[:3]
     state = tap.settle(LIMIT).state()
-    print(f"  the trace says: {state.published:,} published, {dict(state.ended)}, {state.ready} ready, {state.unacked} unacked")
+    left = state.ready + state.unacked
+    print(f"  the trace says: {state.published:,} published, {left} still there, ended: {dict(state.ended)}")
     connection.close()
     tap.close()
 

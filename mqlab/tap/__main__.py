@@ -166,7 +166,7 @@ class Program:
         for problem in self.witness.problems[self.said :]:
             self.mouth.say("problem", problem)
         self.said = len(self.witness.problems)
-        if self.mouth.unsent > BACKLOG:
+        if self.mouth.unsent > self.wanted.get("backlog", BACKLOG):
             self.mouth.forget()
             self.behind = True
         if self.behind and self.mouth.unsent == 0:

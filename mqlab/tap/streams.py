@@ -57,7 +57,7 @@ class Stream:
             self._begun = True
             at = 8 if data[:4] == b"AMQP" else 0
         unpack = HEAD.unpack_from
-        while end - at >= 8:
+        while end - at >= 7:
             kind, channel, size = unpack(data, at)
             stop = at + 7 + size
             if size > LONGEST or (stop < end and data[stop] != 0xCE):

@@ -382,7 +382,7 @@ class Witness:
             self.end_channel(link, channel, t, why, "its connection ended")
         link.channels.clear()
         for queue, who in [key for key, c in self.state.consumers.items() if c.connection == link.name]:
-            self.infer(t, "cancel", queue=queue, who=who, connection=link.name)
+            self.infer(t, "cancel", "wire", queue=queue, who=who, connection=link.name)
         for queue in sorted(link.exclusive & self.settings.keys()):
             self.delete_queue(queue, t, "it was for that connection only", "inferred")
         self.emit(Event("disconnect", t, connection=link.name, why=why, seen="wire"))
@@ -695,12 +695,13 @@ class Witness:
                 **fields,
             )
         self.marks[id] = (unit.digest, unit.size)
+        if publish.key.startswith(f"{REPLY_TO}."):  # of these RabbitMQ 3.10 says nothing
+            unit.routed = None
+        if unit.routed is None:
+            queues = self.queues_for(publish.exchange, publish.key, properties)
+        else:
+            queues = self.named(unit.routed, publish.exchange)
         seen = "inferred" if unit.routed is None else "firehose"
-        queues = (
-            self.queues_for(publish.exchange, publish.key, properties)
-            if unit.routed is None
-            else self.named(unit.routed)
-        )
         if queues is None:
             channel.stuck.append(id)
         elif queues:
@@ -713,9 +714,13 @@ class Witness:
             channel.sequence += 1
             channel.unconfirmed[channel.sequence] = (exchange, label)
 
-    def named(self, queues: Iterable[str]) -> tuple[str, ...]:
-        """The names that queues have here: those of direct reply-to are called after who waits there."""
-        return tuple(self.reply_queue() or each if each.startswith(REPLY_TO) else each for each in queues)
+    def named(self, queues: Iterable[str], exchange: str) -> tuple[str, ...]:
+        """The names that queues have here: those of direct reply-to are called after who waits there.
+
+        Of the default exchange RabbitMQ 4.3 says that it routes to the queue of that name, whether there is one or not.
+        """
+        known = [self.reply_queue() or each if each.startswith(REPLY_TO) else each for each in queues]
+        return tuple(each for each in known if exchange or each in self.places)
 
     def reply_queue(self) -> str | None:
         found = [reply_queue(link) for link in self.alive.values() if reply_queue(link) in self.settings]
@@ -921,8 +926,9 @@ class Witness:
         id = f"m{self.count}"
         self.infer(t, "publish", seen, message=id, exchange=exchange, key=key, who=ELSEWHERE, label=label)
         self.marks[id] = mark
+        queues = self.named(queues, exchange.replace(DEFAULT, "")) if seen == "firehose" else queues
         if queues:
-            self.route(id, self.named(queues), t, seen, None)
+            self.route(id, queues, t, seen, None)
         else:
             self.drop(id, t, "no queue takes it", seen)
         return id

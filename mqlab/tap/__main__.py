@@ -40,7 +40,7 @@ class Mouth(threading.Thread):
         self._some = threading.Condition()
         self.unsent = 0  # bytes
 
-    def say(self, kind: str, content: object) -> None:
+    def say(self, kind: str, content: Any) -> None:
         data = marshal.dumps((kind, content))
         with self._some:
             self._messages.append(struct.pack(">I", len(data)) + data)
@@ -117,7 +117,7 @@ class Program:
         """Hear what to do, in a thread."""
         for line in sys.stdin:
             self.loop.call_soon_threadsafe(self.obey, json.loads(line))
-        self.loop.call_soon_threadsafe(lambda: self.over.done() or self.over.set_result(None))
+        self.loop.call_soon_threadsafe(self.over.set_result, None)
 
     def obey(self, order: dict[str, Any]) -> None:
         match order:

@@ -128,7 +128,7 @@ def plan(state: State) -> Plan:
 
     for column in (found.deeper, state.exchanges.keys() - found.deeper):
         mine = [name for name in exchanges if name in column]
-        wanted = []
+        wanted: list[float] = []
         for name in mine:
             near = [found.queues[to] for exchange, to in edges if exchange == name and to in found.queues]
             near += [found.exchanges[b.to] for b in state.bindings if b.exchange == name and b.to in found.exchanges]
@@ -350,11 +350,11 @@ def _draw_ways(state: State, where: Plan, scene: list[svg.Element]) -> None:
             scene += way(PRODUCERS[1], where.producers[who], edge, where.exchanges[exchange])
     for queue, who in state.producers:
         scene += way(PRODUCERS[1], where.producers[who], into, where.queues[queue])
-    for exchange in state.exchanges.values():
-        if exchange.alternate in where.exchanges and exchange.name in where.exchanges:
-            x, y = EXCHANGES[1], where.exchanges[exchange.name]
-            scene += way(x, y + 12, DEEPER[0], where.exchanges[exchange.alternate], "mq-way mq-dashed")
-            scene.append(text(DEEPER[0] - 10, where.exchanges[exchange.alternate] - 6, "else", "mq-soft mq-key mq-end"))
+    for each in state.exchanges.values():
+        if each.alternate in where.exchanges and each.name in where.exchanges:
+            y = where.exchanges[each.alternate]
+            scene += way(EXCHANGES[1], where.exchanges[each.name] + 12, DEEPER[0], y, "mq-way mq-dashed")
+            scene.append(text(DEEPER[0] - 10, y - 6, "else", "mq-soft mq-key mq-end"))
     ends: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}
     keys: dict[tuple[str, str, str], list[str]] = {}
     for b in state.bindings:
@@ -373,14 +373,13 @@ def _draw_ways(state: State, where: Plan, scene: list[svg.Element]) -> None:
             scene += way(start, where.exchanges[exchange], end, y)
             words = ", ".join(each for each in found if each)
             scene.append(text(end - 11, y - 4, cut(words, 15 if not where.deeper else 12), "mq-soft mq-key mq-end"))
-    for queue in state.queues.values():
-        if queue.dead_to and queue.dead_to[0] in where.exchanges:
-            name = queue.dead_to[0]
+    for dying in state.queues.values():
+        if dying.dead_to and dying.dead_to[0] in where.exchanges:
+            name, key = dying.dead_to
             edge = (DEEPER if name in where.deeper else EXCHANGES)[1]
-            y = where.queues[queue.name] + LANE / 2 - 6
+            y = where.queues[dying.name] + LANE / 2 - 6
             scene += way(into, y, edge, where.exchanges[name] + PERSON / 2 - 8, "mq-way mq-dashed mq-dead")
-            key = f" {queue.dead_to[1]}" if queue.dead_to[1] is not None else ""
-            scene.append(text(into - 6, y + 14, cut(f"✕{key}", 15), "mq-soft mq-key mq-end"))
+            scene.append(text(into - 6, y + 14, cut(f"✕ {key}" if key else "✕", 15), "mq-soft mq-key mq-end"))
     for (queue, who), y in (where.consumers | where.gone).items():
         kind = "mq-way" if (queue, who) in where.consumers else "mq-way mq-dashed"
         scene += way(lane, where.queues[queue], CONSUMERS[0], y, kind)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pamqp import commands
 
-from mqlab.broker.embedded import arguments, frames
+from mqlab.broker.embedded import arguments, firehose, frames
 from mqlab.broker.embedded.consumers import Consumer, Delivery, Replies, settle_all
 from mqlab.broker.embedded.errors import AmqpError
 from mqlab.broker.embedded.methods import NOTHING
@@ -177,6 +177,8 @@ class Channel:
             raise AmqpError("PRECONDITION_FAILED", text)
         message = Message(publish.address, known.raw, body, known)
         queues = self.vhost.route(publish.exchange, publish.key, known)
+        if self.vhost.tracing:
+            firehose.published(self, queues, message)
         if self.transaction is not None:
             self.transaction.publish(queues, message, publish.mandatory)
             return
@@ -283,6 +285,8 @@ class Channel:
         queue.expire()
         waiting = len(queue.ready).to_bytes(4, "big")
         message = entry.message
+        if self.vhost.tracing:
+            firehose.delivered(self, queue.name, entry.redelivered, message)
         self.send_content((frames.GET_OK, tag, message.address, waiting), queue.written(entry), message.body)
 
     def basic_consume(self, method: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pamqp import commands
 
-from mqlab.broker.embedded import frames
+from mqlab.broker.embedded import firehose, frames
 from mqlab.broker.embedded.properties import short
 from mqlab.broker.embedded.queues import Entry, Message, Queue
 from mqlab.broker.embedded.quorum import Late
@@ -75,6 +75,8 @@ class Consumer:
             channel.unacked[channel.delivery_tag] = (self.queue, entry, self)
             self.unacked += 1
         tag = frames.TAG.pack(channel.delivery_tag, entry.redelivered)
+        if channel.vhost.tracing:
+            firehose.delivered(channel, self.queue.name, entry.redelivered, message)
         channel.send_content((self.prefix, tag, message.address), self.queue.written(entry), message.body)
 
     def cancelled(self) -> None:

@@ -1,4 +1,4 @@
-"""The part of RabbitMQ's management API that this course uses: the version, and virtual hosts.
+"""The part of RabbitMQ's management API that this course uses: the version, virtual hosts and what is declared in them.
 
 It stands on http.server: 20 ms at the start, where tornado, which JupyterLab brings, takes 100.
 """
@@ -13,9 +13,12 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import unquote
 
-from mqlab.broker.embedded.model import Broker
+from mqlab.broker.embedded.model import Broker, VirtualHost
+from mqlab.broker.embedded.queues import Queue
+from mqlab.broker.embedded.routing import Exchange
 from mqlab.broker.embedded.server import Server
 from mqlab.broker.embedded.session import VERSION
 
@@ -65,7 +68,7 @@ def start(port: int, user: str, password: str, ask: Ask) -> int:
         do_GET = do_PUT = do_DELETE = do_POST = answer
 
         def reply(self, status: HTTPStatus, body: object) -> None:
-            text = b"" if body is None else json.dumps(body).encode()
+            text = b"" if body is None else json.dumps(body, default=str).encode()
             self.send_response(status)
             if status == HTTPStatus.UNAUTHORIZED:
                 self.send_header("WWW-Authenticate", 'Basic realm="MQ Lab"')
@@ -105,6 +108,31 @@ NOT_FOUND: Answer = (HTTPStatus.NOT_FOUND, refusal("Object Not Found", "Not Foun
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
+def declared(kind: str, vhost: VirtualHost) -> list[dict[str, Any]]:
+    """Return the exchanges, queues or bindings of a virtual host."""
+    if kind == "queues":
+        return [spec(queue) | {"exclusive": queue.owner is not None} for queue in vhost.queues.values()]
+    if kind == "exchanges":
+        return [spec(each) | {"type": each.type, "internal": each.internal} for each in vhost.exchanges.values()]
+    return [
+        {
+            "source": exchange.name,
+            "vhost": vhost.name,
+            "destination": binding.destination.name,
+            "destination_type": binding.destination.kind,
+            "routing_key": binding.key,
+            "arguments": dict(binding.arguments),
+        }
+        for exchange in vhost.exchanges.values()
+        for binding in exchange.bindings
+    ]
+
+
+def spec(thing: Exchange | Queue) -> dict[str, Any]:
+    facts = {"name": thing.name, "durable": thing.durable, "auto_delete": thing.auto_delete}
+    return facts | {"arguments": dict(thing.arguments)}
+
+
 def pages(broker: Broker, server: Server, user: str) -> Ask:
     """Return what answers requests about this broker, whose only user is `user`."""
 
@@ -114,10 +142,16 @@ def pages(broker: Broker, server: Server, user: str) -> Ask:
                 return HTTPStatus.OK, {"rabbitmq_version": VERSION, "product_name": PRODUCT}
             case "GET", ["vhosts"]:
                 return HTTPStatus.OK, [{"name": name} for name in broker.vhosts]
-            case "PUT", ["vhosts", name] if name and not body:  # its settings: tracing, a default type of queues ...
+            case "GET", ["vhosts", name] if name in broker.vhosts:
+                return HTTPStatus.OK, {"name": name, "tracing": broker.vhosts[name].tracing}
+            case "PUT", ["vhosts", name] if name and only_tracing(body):  # of its settings this one is known
                 new = name not in broker.vhosts
-                broker.add_vhost(name)
+                vhost = broker.add_vhost(name)
+                if body:
+                    vhost.tracing = body["tracing"]  # type: ignore[index]
                 return HTTPStatus.CREATED if new else HTTPStatus.NO_CONTENT, None
+            case "GET", ["exchanges" | "queues" | "bindings" as kind, name] if name in broker.vhosts:
+                return HTTPStatus.OK, declared(kind, broker.vhosts[name])
             case "DELETE", ["vhosts", name]:
                 if name not in broker.vhosts:
                     return NOT_FOUND
@@ -130,6 +164,9 @@ def pages(broker: Broker, server: Server, user: str) -> Ask:
                 # Its one user may do everything: what would take something away is refused, not swallowed.
                 return (HTTPStatus.NO_CONTENT, None) if body == EVERYTHING else NOT_HERE
         return NOT_HERE
+
+    def only_tracing(body: object) -> bool:
+        return not body or (isinstance(body, dict) and body.keys() == {"tracing"} and isinstance(body["tracing"], bool))
 
     def committed(method: str, path: list[str], body: object) -> Answer:
         answer = ask(method, path, body)

@@ -65,6 +65,7 @@ class VirtualHost:
         self.queues: dict[str, Queue] = {}
         self.replies: dict[str, Any] = {}  # direct reply-to: queue name -> who waits for the answers
         self.routes: dict[tuple[str, str], list[Any]] = {}
+        self.tracing = False  # see firehose.py
 
     def called(self, kind: str, name: str) -> str:
         """A thing's name as RabbitMQ writes it in its answers."""

@@ -35,6 +35,8 @@ class Link(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.server.links[self.session] = self
+        ends = [transport.get_extra_info(end) or ("?", 0) for end in ("peername", "sockname")]
+        self.session.name = " -> ".join(f"{host}:{port}" for host, port, *_ in ends)
         self.session.crowded = len(self.server.links) > self.server.limits.connections
         if len(self.server.links) > 2 * self.server.limits.connections:
             transport.abort()

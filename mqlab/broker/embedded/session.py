@@ -72,6 +72,7 @@ class Session:
         self.password = password
         self.wake = wake
         self.limits = limits or Limits()
+        self.name = ""  # of the connection: both its ends
         self.state = "header"  # start, tune, open, running, closing, closed
         self.vhost: VirtualHost | None = None
         self.channels: dict[int, Channel] = {}

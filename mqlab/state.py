@@ -169,6 +169,7 @@ class State:
     done: deque[Message] = field(default_factory=lambda: deque(maxlen=RECENT))
     gone: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=6))  # consumers: queue, name, why
     frames: deque[Event] = field(default_factory=lambda: deque(maxlen=RECENT))
+    framed: int = 0  # frames so far
     trouble: str = ""  # what a reader has just done to the broker or to the network
 
     @property
@@ -240,6 +241,7 @@ def apply(state: State, event: Event) -> None:
     state.t = event.t
     if event.frame:
         state.frames.append(event)
+        state.framed += 1
         connection = state.connections.get(event.connection)
         if connection and event.channel in connection.channels:
             connection.channels[event.channel].frames += 1

@@ -121,6 +121,12 @@ class Tap:
 
         return topology.show(self, title=title, **options)
 
+    def show_wire(self, title: str = "The wire") -> Player:
+        """Show the frames that pass, as they pass: see `mqlab.views.wire.show`."""
+        from mqlab.views import wire
+
+        return wire.show(self.trace, title=title)
+
     def close(self) -> None:
         """End the tap; its connections are cut, the trace stays."""
         watch.no_more("127.0.0.1", getattr(self, "port", 0))

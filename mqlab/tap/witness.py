@@ -20,6 +20,7 @@ from mqlab.broker.embedded.methods import read_method
 from mqlab.broker.embedded.model import PREDECLARED, REPLY_TO
 from mqlab.broker.embedded.properties import FLAGS, Facts, facts
 from mqlab.broker.embedded.quorum import DELIVERY_LIMIT
+from mqlab.frames import without_secrets
 from mqlab.state import DEFAULT, State, TraceError, apply, copies
 from mqlab.tap.streams import Unit
 from mqlab.trace import Event
@@ -228,7 +229,7 @@ class Witness:
                 connection=link.name,
                 channel=unit.channel,
                 way=unit.way,
-                frame=unit.frame,
+                frame=without_secrets(unit.frame),
                 header=unit.header,
                 body=unit.body,
                 **fields,
@@ -674,13 +675,13 @@ class Witness:
 
     def published(self, unit: Unit, link: Link, channel: Channel, as_frame: bool = True) -> None:
         publish = read_publish(unit.frame)
-        exchange = publish.exchange or DEFAULT
+        exchange, key = clean(publish.exchange) or DEFAULT, clean(publish.key)
         self.count += 1
         id, label = f"m{self.count}", label_of(unit, self.count)
         properties = properties_of(unit.header)
         t = self.t(unit.t)
         if as_frame:
-            self.tell(unit, "publish", message=id, exchange=exchange, key=publish.key, who=link.name, label=label)
+            self.tell(unit, "publish", message=id, exchange=exchange, key=key, who=link.name, label=label)
         else:
             fields = {"connection": link.name, "channel": channel.number}
             self.infer(
@@ -689,7 +690,7 @@ class Witness:
                 "wire",
                 message=id,
                 exchange=exchange,
-                key=publish.key,
+                key=key,
                 who=link.name,
                 label=label,
                 **fields,
@@ -1151,6 +1152,11 @@ def dotted(name: str) -> str:
     """Return a method's name as AMQP writes it: basic.get-empty."""
     first, _, rest = name.partition("_")
     return f"{first}.{rest.replace('_', '-')}"
+
+
+def clean(name: str) -> str:
+    """Return a name in which bytes that are no UTF-8 are replaced."""
+    return name if name.isascii() else name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def short(payload: bytes, at: int) -> tuple[str, int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 
 import svg
 
 from mqlab.state import ENDED, Message, Queue, State, first
 from mqlab.trace import Trace, Watched
 from mqlab.views.player import Player
-from mqlab.views.shapes import SIZE, arrow, box, clickable, text, token
+from mqlab.views.shapes import SIZE, arrow, box, clickable, plain, text, token
 from mqlab.views.words import says
 
 WIDTH = 1000
@@ -32,7 +31,7 @@ def draw(state: State, *, puts: bool = False, gets: bool = False) -> str:
     picture = svg.SVG(
         viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(y + 32)),
         class_=["mq-picture"],
-        extra={"role": "img", "aria-label": escape(str(state))},
+        extra={"role": "img", "aria-label": plain(str(state))},
         elements=elements + tokens,
     )
     return str(picture)

@@ -13,9 +13,14 @@ from mqlab.views.palette import LOOKS
 SIZE = 44  # width and height of a token, in the picture's units
 
 
+def plain(words: str, quote: bool = True) -> str:
+    """Return words as XML may have them; what cannot be printed is replaced."""
+    return escape("".join(each if each.isprintable() else "�" for each in words), quote)
+
+
 def text(x: float, y: float, words: str, kind: str = "") -> svg.Text:
     """Return a text; `kind` holds the classes that make it soft, bold, centred or right-aligned."""
-    return svg.Text(x=x, y=y, text=escape(words, quote=False), class_=["mq-text", *kind.split()])
+    return svg.Text(x=x, y=y, text=plain(words, quote=False), class_=["mq-text", *kind.split()])
 
 
 def box(x: float, y: float, width: float, height: float, kind: str = "mq-box") -> svg.Rect:
@@ -42,10 +47,10 @@ def at(x: float, y: float) -> list[svg.Transform]:
 def clickable(action: str, label: str) -> dict[str, str]:
     """Return the attributes that make an element a button whose `action` comes back to Python."""
     return {
-        "data-click": escape(action),
+        "data-click": plain(action),
         "role": "button",
         "tabindex": "0",
-        "aria-label": escape(label),
+        "aria-label": plain(label),
     }
 
 
@@ -66,7 +71,7 @@ def token(
     extra = {"data-from": f"{came_from[0]:g},{came_from[1]:g}"} if came_from else {}
     drawing: list[svg.Element] = [
         _outline(look.shape),
-        svg.Text(x=0, y=2 if look.badge else 5, text=escape(label, quote=False), class_=["mq-label"]),
+        svg.Text(x=0, y=2 if look.badge else 5, text=plain(label, quote=False), class_=["mq-label"]),
         *([svg.Text(x=0, y=15, text=look.badge, class_=["mq-badge"])] if look.badge else []),
     ]
     if scale != 1:
@@ -75,7 +80,7 @@ def token(
     kinds += ["mq-inferred"] if message.seen == "inferred" else []
     return svg.G(
         class_=["mq-token", f"mq-{message.state}", *kinds],
-        data={"key": escape(f"m:{message.id}")},
+        data={"key": plain(f"m:{message.id}")},
         transform=at(x, y),
         extra=extra,
         elements=[_title(message), *drawing],
@@ -90,7 +95,7 @@ def _title(message: Message) -> svg.Title:
         words += ", worked out and not seen"
     if message.deliveries > 1:
         words += f", delivered {message.deliveries} times"
-    return svg.Title(text=escape(words, quote=False))
+    return svg.Title(text=plain(words, quote=False))
 
 
 def _outline(shape: str) -> svg.Element:

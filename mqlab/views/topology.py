@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import svg
 from mqlab.state import DEFAULT, ENDED, Consumer, Message, Queue, State, first
 from mqlab.trace import Trace
 from mqlab.views.player import Player
-from mqlab.views.shapes import SIZE, box, clickable, cut, text, token
+from mqlab.views.shapes import SIZE, box, clickable, cut, plain, text, token
 from mqlab.views.words import says
 
 if TYPE_CHECKING:
@@ -195,7 +194,7 @@ def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: s
     picture = svg.SVG(
         viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(bottom + 26)),
         class_=["mq-picture"],
-        extra={"role": "img", "aria-label": escape(str(state))},
+        extra={"role": "img", "aria-label": plain(str(state))},
         elements=scene + tokens,
     )
     return str(picture)

@@ -86,6 +86,16 @@ def css() -> str:
 """
 
 
+def file_css() -> str:
+    """Return the style sheet for an SVG file that a browser shows: the reader's preference decides on the theme."""
+    return f"""
+svg {{ {_variables(LIGHT)} --mq-font: system-ui, sans-serif; }}
+@media (prefers-color-scheme: dark) {{ svg {{ {_variables(DARK)} }} }}
+.mq-card {{ fill: var(--mq-paper); }}
+{_SCENE}{_colours()}
+"""
+
+
 def still_css(theme: dict[str, str] = LIGHT) -> str:
     """Return the same style sheet with literal colours, for a renderer that knows no CSS variables."""
     values = {**theme, "font": f"'{_FONT}'"}

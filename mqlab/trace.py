@@ -7,9 +7,11 @@ import json
 import threading
 import time
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, count
 from pathlib import Path
+from queue import Empty, Full, Queue
 from typing import Any, NamedTuple, Protocol
 
 from mqlab.state import State, TraceError, apply, from_json, to_json
@@ -332,6 +334,87 @@ def watch(
     """
     # One event a second: what counts here is the order, not how fast the cell ran.
     return Watched(queue, name, trace if trace is not None else ticking(), producer, consumer)
+
+
+class Blocking:
+    """A bounded `queue.Queue` whose every put, get and wait is told to a trace; made by `watch_blocking`."""
+
+    def __init__(self, queue: Queue[Any], name: str, trace: Trace) -> None:
+        self.queue, self.name, self.trace = queue, name, trace
+        self._changed = (
+            threading.Condition()
+        )  # held while the queue changes and while that is told: so the order is true
+        self._inside: deque[tuple[str, Any]] = deque()
+        self._held: dict[str, list[str]] = {}
+        self._count = 0
+        trace.tell("declare", queue=name, facts={"limit": queue.maxsize})
+
+    def put(self, item: Any, by: str = "producer", timeout: float = 10) -> None:
+        """Put `item` into the queue as `by`; wait while it is full, at most `timeout` seconds, then raise Full."""
+        with self._changed:
+            self._waiting(lambda: self.queue.put_nowait(item), Full, "put", by, timeout)
+            self._count += 1
+            message = f"{self.name}:{self._count}"
+            self._inside.append((message, item))
+            self.trace.tell("publish", message=message, queue=self.name, who=by, label=str(item))
+            self._changed.notify_all()
+
+    def get(self, by: str = "consumer", timeout: float = 10) -> Any:
+        """Take the next item as `by`; wait while there is none, at most `timeout` seconds, then raise Empty.
+
+        It is in `by`'s hands until `by` says that it is `done`, or takes the next one.
+        """
+        with self._changed:
+            self.done(by)
+            item = self._waiting(self.queue.get_nowait, Empty, "get", by, timeout)
+            place = next(n for n, (_, inside) in enumerate(self._inside) if inside is item)
+            message, _ = self._inside[place]
+            del self._inside[place]
+            self._held.setdefault(by, []).append(message)
+            self.trace.tell("deliver", message=message, queue=self.name, who=by)
+            self._changed.notify_all()
+            return item
+
+    def done(self, by: str = "consumer") -> None:
+        """Say that `by` has finished what it has taken."""
+        with self._changed:
+            for message in self._held.pop(by, []):
+                self.trace.tell("ack", message=message, queue=self.name, who=by)
+
+    def _waiting(self, act: Callable[[], Any], refusal: type[Exception], verb: str, by: str, timeout: float) -> Any:
+        """Return what `act` does, once it is not refused any more; tell the wait, if there is one."""
+        end: float | None = None
+        while True:
+            try:
+                result = act()
+            except refusal:
+                if end is None:
+                    end = time.monotonic() + timeout
+                    if timeout > 0:
+                        self.trace.tell("wait", queue=self.name, who=by, why=verb)
+                left = end - time.monotonic()
+                if left > 0 and self._changed.wait(left):
+                    continue
+                if timeout > 0:
+                    self.trace.tell("go-on", queue=self.name, who=by)
+                raise
+            if end is not None:
+                self.trace.tell("go-on", queue=self.name, who=by)
+            return result
+
+    def __len__(self) -> int:
+        return len(self._inside)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {len(self)} of {self.queue.maxsize} places taken"
+
+
+def watch_blocking(queue: Queue[Any], name: str = "buffer", *, trace: Trace | None = None) -> Blocking:
+    """Return a `queue.Queue` with put and get that wait as its own do; each of them, and each wait, is told to `trace`.
+
+    Times are real seconds here, unlike in `watch`: who waits for how long is what counts.
+    """
+    return Blocking(queue, name, trace if trace is not None else Trace())
 
 
 def ticking() -> Trace:

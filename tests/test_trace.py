@@ -1,13 +1,15 @@
 """The trace: times, listeners, threads, and queues that tell theirs."""
 
 import threading
+from collections import Counter
 from pathlib import Path
+from queue import Empty, Full, Queue
 from typing import Any
 
 import pytest
 
 from mqlab.queues import FIFO, Priority, Stack
-from mqlab.trace import Event, Trace, load, ticking, watch
+from mqlab.trace import Event, Trace, load, ticking, watch, watch_blocking
 
 
 def test_times_count_from_the_first_event() -> None:
@@ -176,3 +178,68 @@ def test_a_message_has_its_story() -> None:
         (8, "ack"),
     ]
     assert trace.story("m2/2") == trace.story("m2")
+
+
+def test_a_bounded_queue_tells_who_waits_and_keeps_every_item_in_order() -> None:
+    """Four producers, four consumers, three places: all comes through in order, each wait is told and ends."""
+    watched = watch_blocking(Queue(3), "buffer")
+    got: list[int] = []
+    numbers, lock, over = iter(range(2_000)), threading.Lock(), threading.Event()
+
+    def produce(name: str) -> None:
+        for n in iter(lambda: next(numbers, None), None):
+            watched.put(n, by=name)
+
+    def consume(name: str) -> None:
+        while not over.is_set():
+            try:
+                item = watched.get(by=name, timeout=0.1)
+            except Empty:
+                continue
+            with lock:
+                got.append(item)
+            watched.done(name)
+
+    producers = [threading.Thread(target=produce, args=(f"p{n}",)) for n in range(4)]
+    consumers = [threading.Thread(target=consume, args=(f"c{n}",)) for n in range(4)]
+    for thread in producers + consumers:
+        thread.start()
+    for thread in producers:
+        thread.join(30)
+    while len(got) < 2_000:
+        threading.Event().wait(0.01)
+    over.set()
+    for thread in consumers:
+        thread.join(30)
+    trace = watched.trace
+    assert sorted(got) == list(range(2_000))
+    kinds = Counter(event.kind for event in trace.events)
+    assert kinds["publish"] == kinds["deliver"] == kinds["ack"] == 2_000
+    assert kinds["wait"] == kinds["go-on"] > 0
+    left = [event.message for event in trace.events if event.kind == "deliver"]
+    assert left == [event.message for event in trace.events if event.kind == "publish"], "first in, first out"
+    for state in trace.states(0, len(trace) + 1):
+        inside = state.queues.get("buffer")
+        assert inside is None or len(inside.ready) <= 3
+        assert state.published == state.ready + state.unacked + state.ended["acked"]
+    assert not trace.state().queues["buffer"].waits
+
+
+def test_a_wait_has_a_limit_and_is_told() -> None:
+    watched = watch_blocking(Queue(1), "buffer")
+    with pytest.raises(Empty):
+        watched.get(by="Olu", timeout=0.01)
+    watched.put("a", by="Campus")
+    with pytest.raises(Full):
+        watched.put("b", by="Campus", timeout=0.01)
+    with pytest.raises(Full):
+        watched.put("b", by="Campus", timeout=0)
+    told = [(event.kind, event.who, event.why) for event in watched.trace.events][1:]
+    assert told == [
+        ("wait", "Olu", "get"),
+        ("go-on", "Olu", ""),
+        ("publish", "Campus", ""),
+        ("wait", "Campus", "put"),
+        ("go-on", "Campus", ""),
+    ]
+    assert repr(watched) == "buffer: 1 of 1 places taken"

@@ -42,7 +42,8 @@ def frame(box: tuple[float, float, float, float], title: str, inside: str, style
     left, top, width, height = box[0] - MARGIN, box[1] - MARGIN, box[2] + 2 * MARGIN, box[3] + 2 * MARGIN
     card = f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="{MARGIN}" class="mq-card"/>'
     return (
-        f'<svg xmlns="{SVG}" viewBox="{left:g} {top:g} {width:g} {height:g}" width="{WIDTH}" role="img">'
+        f'<svg xmlns="{SVG}" viewBox="{left:g} {top:g} {width:g} {height:g}" width="{WIDTH}" '
+        f'height="{WIDTH * height / width:.0f}" role="img">'
         f"<title>{title}</title><style>{palette.file_css()}{style}</style>{card}{inside}</svg>\n"
     )
 

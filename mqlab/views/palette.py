@@ -52,6 +52,7 @@ _SCENE = """
 .mq-key { font-size: 13px; paint-order: stroke; stroke: var(--mq-paper); stroke-width: 4px; stroke-linejoin: round; }
 .mq-faded { stroke-dasharray: 4 4; fill: var(--mq-paper); }
 .mq-exchange { stroke-width: 2.5; }
+.mq-grid { stroke-width: 0.6; stroke-dasharray: 2 3; }
 .mq-dashed { stroke-dasharray: 6 4; }
 .mq-lane { fill: var(--mq-paper); stroke: var(--mq-line); stroke-width: 1.5; }
 .mq-way { stroke: var(--mq-line); stroke-width: 1.5; fill: none; }

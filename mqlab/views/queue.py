@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import svg
 
-from mqlab.state import ENDED, Message, Queue, State, first
-from mqlab.trace import Trace, Watched
+from mqlab.state import ENDED, Consumer, Message, Queue, State, first
+from mqlab.trace import Blocking, Trace, Watched
 from mqlab.views.player import Player
-from mqlab.views.shapes import SIZE, arrow, box, clickable, plain, text, token
+from mqlab.views.shapes import SIZE, arrow, box, clickable, cut, plain, text, token
 from mqlab.views.words import says
 
 WIDTH = 1000
@@ -41,8 +41,12 @@ def _draw_queue(
     state: State, queue: Queue, top: float, puts: bool, gets: bool, scene: list[svg.Element], tokens: list[svg.Element]
 ) -> float:
     """Draw one queue with its producers and consumers below `top`; return where the next one begins."""
-    producers = [who for name, who in state.producers if name == queue.name]
-    consumers = [c for c in state.consumers.values() if c.queue == queue.name]
+    # Who has to wait at the very first may have put or taken nothing yet.
+    waiting = {verb: [who for who, why in queue.waits.items() if why == verb] for verb in ("put", "get")}
+    names = [who for name, who in state.producers if name == queue.name]
+    producers = list(dict.fromkeys(names + waiting["put"]))
+    known = {c.name: c for c in state.consumers.values() if c.queue == queue.name}
+    consumers = list(({who: Consumer(who, queue.name) for who in waiting["get"]} | known).values())
     rows = max(len(producers), len(consumers), 1)
     height = rows * _ROW
     middle = top + _HEAD + height / 2
@@ -52,16 +56,20 @@ def _draw_queue(
 
     lane_top = middle - SIZE / 2 - 8
     scene.append(text(_LANE[0], lane_top - 9, queue.name, "mq-name"))
-    scene.append(text(_LANE[1], lane_top - 9, f"{len(queue.ready):,} ready", "mq-soft mq-end"))
+    count = f"{len(queue.ready):,} of {queue.limit:,} places taken" if queue.limit else f"{len(queue.ready):,} ready"
+    scene.append(text(_LANE[1], lane_top - 9, count, "mq-soft mq-end"))
     scene.append(box(_LANE[0], lane_top, _LANE[1] - _LANE[0], SIZE + 16, "mq-lane"))
+    for i in range(min(queue.limit, ROOM)):
+        x = _LANE[1] - 8 - SIZE - i * PITCH
+        scene.append(box(x, middle - SIZE / 2, SIZE, SIZE, "mq-box mq-faded"))
     for n, who in enumerate(producers):
         y = centre(n, len(producers))
         scene += arrow(_PRODUCER[1], y, _LANE[0], middle)
-        scene.append(_actor("put", queue.name, who, _PRODUCER, y, puts))
+        scene.append(_actor("put", queue, who, _PRODUCER, y, puts))
     for n, consumer in enumerate(consumers):
         y = centre(n, len(consumers))
         scene += arrow(_LANE[1], middle, _CONSUMER[0], y)
-        scene.append(_actor("get", queue.name, consumer.name, _CONSUMER, y, gets))
+        scene.append(_actor("get", queue, consumer.name, _CONSUMER, y, gets))
         for i, id in enumerate(first(consumer.holding, HELD)):
             tokens.append(token(state.messages[id], _CONSUMER[1] - 8 - SIZE / 2 - i * PITCH, y))
         if len(consumer.holding) > HELD:
@@ -79,7 +87,27 @@ def _draw_queue(
         tokens.append(token(message, x, middle, _came_from(message, producers, centre)))
     if len(queue.ready) > fits:
         scene.append(text(_LANE[0] + 8, middle + 5, f"+ {len(queue.ready) - fits:,}"))
-    return top + _HEAD + height + 6
+    bottom = top + _HEAD + height
+    for words in whom(waiting, producers, [consumer.name for consumer in consumers]):
+        scene.append(text(_LANE[0], bottom + 14, words, "mq-soft"))
+        bottom += 20
+    return bottom + 6
+
+
+def whom(waiting: dict[str, list[str]], producers: list[str], consumers: list[str]) -> list[str]:
+    """Say who waits for whom: a producer at a full queue for a consumer, a consumer at an empty one for a producer."""
+    said = []
+    for verb, others, act in (("put", consumers, "take"), ("get", producers, "put")):
+        if waiting[verb]:
+            s = "s" if len(waiting[verb]) == 1 else ""
+            free = [who for who in others if who not in waiting["get" if verb == "put" else "put"]]
+            said.append(f"{_list(waiting[verb])} wait{s} for {_list(free, ' or ') or 'somebody'} to {act} something.")
+    return said
+
+
+def _list(names: list[str], last: str = " and ") -> str:
+    few = [cut(name, 12) for name in names[:4]] + ([f"{len(names) - 4} others"] if len(names) > 4 else [])
+    return last.join(filter(None, [", ".join(few[:-1]), *few[-1:]]))
 
 
 def _came_from(
@@ -90,18 +118,20 @@ def _came_from(
     return (sum(_PRODUCER) / 2, centre(producers.index(message.producer), len(producers)))
 
 
-def _actor(verb: str, queue: str, who: str, column: tuple[float, float], y: float, button: bool) -> svg.G:
-    """Draw a producer or a consumer; as a button it sends `put:QUEUE:WHO` or `get:QUEUE:WHO`."""
+def _actor(verb: str, queue: Queue, who: str, column: tuple[float, float], y: float, button: bool) -> svg.G:
+    """Draw a producer or a consumer; as a button it sends `put:QUEUE:WHO` or `get:QUEUE:WHO`. Who waits is dashed."""
     left, right = column
-    words = f"{who} puts a message into {queue}" if verb == "put" else f"{who} takes a message from {queue}"
+    words = f"{who} puts a message into {queue.name}" if verb == "put" else f"{who} takes a message from {queue.name}"
+    waits = queue.waits.get(who) == verb
+    note = ("waits: full" if verb == "put" else "waits: empty") if waits else f"▸ {verb}"
     name = who if len(who) <= 10 else who[:9] + "…"
     return svg.G(
         class_=["mq-actor", *(["mq-clickable"] if button else [])],
-        extra=clickable(f"{verb}:{queue}:{who}", words) if button else None,
+        extra=clickable(f"{verb}:{queue.name}:{who}", words) if button else None,
         elements=[
-            box(left, y - 26, right - left, 52),
-            text(left + 10, y + (-2 if button else 5), name, "mq-name"),
-            *([text(left + 10, y + 17, f"▸ {verb}", "mq-soft")] if button else []),
+            box(left, y - 26, right - left, 52, "mq-box mq-faded" if waits else "mq-box"),
+            text(left + 10, y + (-2 if button or waits else 5), name, "mq-name"),
+            *([text(left + 10, y + 17, note, "mq-soft")] if button or waits else []),
         ],
     )
 
@@ -113,7 +143,7 @@ def _balance(state: State) -> str:
 
 
 def show(
-    what: Trace | Watched,
+    what: Trace | Watched | Blocking,
     *,
     on_put: Callable[[str, str], object] | None = None,
     on_get: Callable[[str, str], object] | None = None,
@@ -123,7 +153,7 @@ def show(
 
     With `on_put` and `on_get` a click on a producer or consumer calls them with (queue name, its name).
     """
-    trace = what.trace if isinstance(what, Watched) else what
+    trace = what if isinstance(what, Trace) else what.trace
 
     def picture(state: State) -> str:
         return draw(state, puts=on_put is not None, gets=on_get is not None)

@@ -70,7 +70,7 @@ def token(
     label = cut(message.label, 5)
     extra = {"data-from": f"{came_from[0]:g},{came_from[1]:g}"} if came_from else {}
     drawing: list[svg.Element] = [
-        _outline(look.shape),
+        outline(look.shape),
         svg.Text(x=0, y=2 if look.badge else 5, text=plain(label, quote=False), class_=["mq-label"]),
         *([svg.Text(x=0, y=15, text=look.badge, class_=["mq-badge"])] if look.badge else []),
     ]
@@ -98,7 +98,7 @@ def _title(message: Message) -> svg.Title:
     return svg.Title(text=plain(words, quote=False))
 
 
-def _outline(shape: str) -> svg.Element:
+def outline(shape: str) -> svg.Element:
     """Return the outline of a token round (0, 0)."""
     half = SIZE / 2 - 1
     if shape == "circle":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
 import svg
@@ -29,7 +30,7 @@ PRODUCERS, EXCHANGES, DEEPER, CONSUMERS = (8, 148), (206, 322), (366, 482), (782
 QUEUES, NARROW = (448, 732), (590, 742)  # with exchanges in one column, and in two
 HELD = 4  # tokens shown in a consumer's hands
 GONE = 3  # producers shown that have left
-LOW = 2.0  # a binding's line leaves so many units beside the others
+SEARCHED = 6  # exchanges of which every order is tried
 
 
 @dataclass
@@ -58,40 +59,50 @@ def crossings(pairs: Iterable[tuple[int, int]]) -> int:
     return sum((a - c) * (b - d) < 0 for (a, b), (c, d) in combinations(pairs, 2))
 
 
-def ordered(left: Sequence[str], right: Sequence[str], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Return both sides in an order in which few of the edges cross: as they came, if it makes no difference.
+Edges = tuple[tuple[str, str], ...]
 
-    Each side in turn is sorted by where its neighbours are on average; then neighbours change places while that helps.
+
+@lru_cache(maxsize=64)
+def ordered(left: tuple[str, ...], right: tuple[str, ...], edges: Edges) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return both sides in an order in which as few of the edges cross as is found: as they came, if none do so.
+
+    Up to SEARCHED things on the left are tried in every order. For each the right side is sorted by where its
+    neighbours are on average, which finds an order without crossings if there is one.
     """
     lines = [(a, b) for a, b in dict.fromkeys(edges) if a in left and b in right]
-    sides = [list(left), list(right)]
 
-    def cost(sides: list[list[str]]) -> int:
-        places = [{name: n for n, name in enumerate(side)} for side in sides]
+    def sorted_by(side: tuple[str, ...], other: tuple[str, ...], here: int) -> tuple[str, ...]:
+        there = {name: n for n, name in enumerate(other)}
+        near = {name: [there[line[1 - here]] for line in lines if line[here] == name] for name in side}
+        ends = len(other)  # what has no line goes to the end
+        return tuple(sorted(side, key=lambda name: sum(near[name]) / len(near[name]) if near[name] else ends))
+
+    def cost(one: tuple[str, ...], two: tuple[str, ...]) -> int:
+        places = ({name: n for n, name in enumerate(one)}, {name: n for n, name in enumerate(two)})
         return crossings([(places[0][a], places[1][b]) for a, b in lines])
 
-    best, least = [side.copy() for side in sides], cost(sides)
-    for turn in range(8):
+    best = (left, right)
+    least = cost(*best)
+    every = ((one, sorted_by(right, one, 1)) for one in permutations(left))
+    for found in every if len(left) <= SEARCHED else _swept(best, sorted_by):
         if not least:
             break
-        one = (turn + 1) % 2
-        there = {name: n for n, name in enumerate(sides[1 - one])}
-        near = {name: [there[line[1 - one]] for line in lines if line[one] == name] for name in sides[one]}
-        here = {name: n for n, name in enumerate(sides[one])}
-        sides[one].sort(key=lambda name: sum(near[name]) / len(near[name]) if near[name] else here[name])
-        if (now := cost(sides)) < least:
-            best, least = [side.copy() for side in sides], now
-    improved = True
-    while least and improved:
-        improved = False
-        for side in best:
-            for n, m in combinations(range(len(side)), 2):
-                side[n], side[m] = side[m], side[n]
-                if (now := cost(best)) < least:
-                    least, improved = now, True
-                else:
-                    side[n], side[m] = side[m], side[n]
-    return best[0], best[1]
+        if (now := cost(*found)) < least:
+            best, least = found, now
+    return best
+
+
+def _swept(
+    start: tuple[tuple[str, ...], tuple[str, ...]],
+    sorted_by: Callable[[tuple[str, ...], tuple[str, ...], int], tuple[str, ...]],
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Sort each side in turn by the other one, some times over."""
+    one, two = start
+    for _ in range(8):
+        two = sorted_by(two, one, 1)
+        yield one, two
+        one = sorted_by(one, two, 0)
+        yield one, two
 
 
 def spread(wanted: Sequence[float], height: float, top: float) -> list[float]:
@@ -110,7 +121,7 @@ def plan(state: State) -> Plan:
     found.deeper = inner & state.exchanges.keys()
     edges = [(b.exchange, b.to) for b in state.bindings if b.kind == "queue"]
     edges += [(q.dead_to[0], q.name) for q in state.queues.values() if q.dead_to and q.dead_to[0] in state.exchanges]
-    exchanges, queues = ordered(list(state.exchanges), list(state.queues), edges)
+    exchanges, queues = ordered(tuple(state.exchanges), tuple(state.queues), tuple(edges))
 
     gone = [(queue, who) for queue, who, _ in dict.fromkeys(state.gone)]
     y = 8.0

@@ -135,3 +135,28 @@ def test_the_style_of_a_still_picture_has_literal_colours(theme: dict[str, str])
     assert "var(" not in still
     assert theme["ink"] in still
     assert "var(--mq-ink)" in css()
+
+
+def texts(picture: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(picture).iter(f"{SVG}text")]
+
+
+def test_a_bounded_queue_shows_its_places_and_who_waits_for_whom() -> None:
+    trace = ticking()
+    trace.tell("declare", queue="buffer", facts={"limit": 3})
+    trace.tell("wait", queue="buffer", who="Olu", why="get")
+    assert {"waits: empty", "Olu waits for somebody to put something.", "0 of 3 places taken"} <= set(
+        texts(draw(trace.state()))
+    )
+    trace.tell("go-on", queue="buffer", who="Olu")
+    for n in range(3):
+        trace.tell("publish", queue="buffer", message=f"m{n}", who="Ana")
+    trace.tell("consume", queue="buffer", who="Olu")
+    for who in ("Ana", "Ben"):
+        trace.tell("wait", queue="buffer", who=who, why="put")
+    picture = draw(trace.state())
+    shown = texts(picture)
+    assert {"3 of 3 places taken", "Ana and Ben wait for Olu to take something."} <= set(shown)
+    assert shown.count("waits: full") == 2
+    dashed = [rect for rect in ET.fromstring(picture).iter(f"{SVG}rect") if "mq-faded" in rect.attrib["class"]]
+    assert len(dashed) == 3 + 2, "each place, each who waits"

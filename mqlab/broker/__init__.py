@@ -13,7 +13,7 @@ import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from mqlab import paths
-from mqlab.broker import docker, embedded, explain, local, space, watch
+from mqlab.broker import docker, embedded, explain, local, private, space, watch
 from mqlab.broker.node import BrokerError, Node, Unavailable
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class Broker:
         """
         from mqlab import tap  # it stands on this package
 
-        return tap.open_tap(self.url, None if self.prefix else self._node, **options)
+        node = None if self.prefix else self._node
+        return tap.open_tap(self.url, node, kind=self.kind, **options)
 
     def __str__(self) -> str:
         return self.line
@@ -144,6 +145,22 @@ def release() -> list[str]:
     if docker.release():
         done.append("Stopped RabbitMQ in Docker.")
     return done
+
+
+def halt(kind: str) -> None:
+    """Stop a broker of this course (docker, local or embedded) as a fault does; what is on disk stays."""
+    if kind == "docker":
+        docker.halt()
+    else:
+        private.halt({"local": local, "embedded": embedded}[kind].folder())
+
+
+def resume(kind: str) -> None:
+    """Start again what `halt` stopped, at the same address, and wait until it answers."""
+    if kind == "docker":
+        docker.resume()
+    else:
+        private.resume({"local": local, "embedded": embedded}[kind].folder())
 
 
 def _node(kind: str, say: Say, kept: bool = False) -> Node:

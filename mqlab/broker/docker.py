@@ -105,6 +105,21 @@ def stop(erase: bool = False) -> bool:
         return _down(erase)
 
 
+def halt() -> None:
+    """Stop the container as a fault does: it keeps its ports and what is on disk."""
+    done = _compose("stop", "--timeout", "10", SERVICE, limit=60)
+    if done.returncode:
+        raise BrokerError(f"Docker did not stop RabbitMQ. Its last words:\n{_tail(done)}")
+
+
+def resume() -> None:
+    """Start the container again, and wait until it is healthy."""
+    ports = {key: value for key, value in read_env().items() if key in PORTS}
+    done = _compose("up", "--wait", "--wait-timeout", "120", "--no-recreate", SERVICE, limit=180, env=ports)
+    if done.returncode:
+        raise BrokerError(f"Docker did not start RabbitMQ again. Its last words:\n{_tail(done)}")
+
+
 def release() -> bool:
     """Let go of the container for this session, and stop it if a session started it and nobody else is left."""
     place = folder()

@@ -26,24 +26,23 @@ def main(place: Path, script: str) -> None:
     private.write(place, state)
     trouble = ""
     try:
-        with (data / "output.log").open("wb") as log:
-            node = subprocess.Popen(
-                [script],
-                cwd=data,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        node = _launch(script, data, environment)
         state["processes"] = [owners.ident(node.pid)]
         private.write(place, state)
         version = _wait_ready(state, node)
-        if version:
+        while version:
             # Erlang is a child of the script: known by name it is found even if the script alone was killed.
-            state["processes"] += [owners.ident(child.pid) for child in psutil.Process(node.pid).children()]
+            children = psutil.Process(node.pid).children()
+            state["processes"] = [owners.ident(each.pid) for each in (node, *children)]
             private.write(place, state | {"version": version, "ready": True})
-            _stay(place, node)
+            if not _stay(place, node):
+                break
+            _stop(node)  # somebody wants to see what happens without a broker
+            node.wait(private.BOOT)
+            if not _stay(place, None):
+                break
+            node = _launch(script, data, environment)
+            version = _wait_ready(state, node)
         else:
             trouble = (data / "output.log").read_text(encoding="utf-8", errors="replace")[-1500:].strip() or "(none)"
     finally:
@@ -51,6 +50,27 @@ def main(place: Path, script: str) -> None:
         private.clear(place)
         if trouble:
             private.write(place, {"error": trouble})
+
+
+def _launch(script: str, data: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    with (data / "output.log").open("wb") as log:
+        return subprocess.Popen(
+            [script],
+            cwd=data,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _stop(node: "subprocess.Popen[bytes]") -> None:
+    """Ask the node to end, with all that it has started."""
+    process = psutil.Process(node.pid)
+    for each in [*process.children(recursive=True), process]:
+        with contextlib.suppress(psutil.Error):
+            each.terminate()
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
@@ -73,20 +93,31 @@ def _wait_ready(state: dict[str, Any], node: "subprocess.Popen[bytes]") -> str:
     return ""
 
 
-def _stay(place: Path, node: "subprocess.Popen[bytes]") -> None:
-    """Return when the node has died, or under two seconds after its last owner."""
+def _stay(place: Path, node: "subprocess.Popen[bytes] | None") -> bool:
+    """Return True when the node is to be halted (where there is none: to go on), False under two seconds after its end.
+
+    It ends when it dies, or with its last owner.
+    """
     alone = 0
     while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            node.wait(1)
-            return
+        for _ in range(5):
+            if (place / "halted").exists() == (node is not None):
+                return True
+            try:
+                if node is None:
+                    time.sleep(0.2)
+                else:
+                    node.wait(0.2)
+                    return False
+            except subprocess.TimeoutExpired:
+                continue
         # Twice, so that a notebook whose kernel restarts finds its node again.
         alone = 0 if owners.living(place / "owners") else alone + 1
         if alone >= 2:
             with contextlib.suppress(Timeout), private.lock(place, 60):
                 if not owners.living(place / "owners"):
                     private.clear(place)
-                    return
+                    return False
 
 
 if __name__ == "__main__":

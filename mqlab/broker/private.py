@@ -48,6 +48,8 @@ def start(place: Path, kind: str, kept: bool, launch: Callable[[], Node]) -> Nod
         with lock(place, BOOT + 30):
             # Registered before looking: a broker about to end looks for owners once more under this lock.
             owners.add(place / "owners", kept)
+            with contextlib.suppress(KeyError, BrokerError):
+                resume(place)
             node = running(place, kind)
             if node is None:
                 # Dead, frozen or never there. What is left of an older one goes, its messages too: spaces begin empty.
@@ -112,6 +114,37 @@ def release(place: Path) -> bool:
     return False
 
 
+def halt(place: Path) -> None:
+    """Stop the broker as a fault does: it keeps its ports and what is on disk, and waits for `resume`."""
+    state = read(place)
+    (place / "halted").touch()
+    _await(state["amqp"], False)
+
+
+def resume(place: Path) -> None:
+    """Start again a broker that was halted; nothing happens to one that was not."""
+    if (place / "halted").exists():
+        (place / "halted").unlink(missing_ok=True)
+        _await(read(place)["amqp"], True)
+
+
+def _await(port: int, there: bool) -> None:
+    """Wait until something listens on that port of loopback, or nothing does any more."""
+    end = time.monotonic() + BOOT
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            found = True
+        except OSError:
+            found = False
+        if found == there:
+            return
+        time.sleep(0.05)
+    raise BrokerError(
+        f"The broker did not {'start again' if there else 'stop'} in {BOOT} s. Run `python3 course.py broker stop`."
+    )
+
+
 def _end(place: Path) -> bool:
     there = bool(read(place))
     clear(place)
@@ -133,6 +166,7 @@ def clear(place: Path) -> None:
     if state.get("data"):
         shutil.rmtree(state["data"], ignore_errors=True)
     (place / "state.json").unlink(missing_ok=True)
+    (place / "halted").unlink(missing_ok=True)
 
 
 def _kill(processes: list[psutil.Process]) -> None:

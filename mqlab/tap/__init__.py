@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from mqlab import paths
+from mqlab import broker, paths
 from mqlab.broker import watch
 from mqlab.broker.node import BrokerError, Node, in_path
 from mqlab.state import from_json
@@ -25,6 +25,7 @@ from mqlab.trace import LIMIT, Event, Trace
 if TYPE_CHECKING:
     from mqlab.views.player import Player
 
+STOPPED = "The broker was stopped"
 START = 20.0  # seconds that the tap's process may take to be ready
 _open: dict[str, Tap] = {}
 
@@ -35,11 +36,14 @@ class Tap:
     The trace keeps the newest `limit` events; `problems` are frames that the tap did not understand.
     """
 
-    def __init__(self, url: str, node: Node | None, *, firehose: bool = True, limit: int = LIMIT) -> None:
+    def __init__(
+        self, url: str, node: Node | None, *, kind: str = "address", firehose: bool = True, limit: int = LIMIT
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme != "amqp":
             raise BrokerError("watch() cannot look into an encrypted connection. Use an amqp:// address, not amqps://.")
         self.trace = Trace(limit=limit)
+        self._kind = kind
         self.problems: list[str] = []
         self._settled: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._numbers = count(1)
@@ -103,13 +107,23 @@ class Tap:
     @property
     def can_stop_broker(self) -> bool:
         """Whether the broker is one of this course's own, which can be stopped and started again."""
-        return False
+        return self._kind in ("docker", "local", "embedded")
 
     def stop_broker(self) -> None:
-        """Stop the broker, as when its machine fails; `start_broker` starts it again."""
+        """Stop the broker of this course, whoever uses it; `start_broker` starts it again. Raises BrokerError."""
+        self._need_own()
+        self.tell(STOPPED)
+        broker.halt(self._kind)
 
     def start_broker(self) -> None:
-        """Start the broker again, with what it has kept."""
+        """Start the broker again, with what it has kept on disk; returns when it answers. Raises BrokerError."""
+        self._need_own()
+        broker.resume(self._kind)
+        self._order({"restarted": "The broker is there again"})
+
+    def _need_own(self) -> None:
+        if not self.can_stop_broker:
+            raise BrokerError("This broker is not one of this course's own, so it is not stopped from here.")
 
     def tell(self, why: str) -> None:
         """Note in the trace, in words, what was done to the broker."""

@@ -28,7 +28,7 @@ FLUSH = 0.005  # seconds in which events gather
 TICK = 0.05  # seconds between two looks at what time has done
 BACKLOG = 64 << 20  # bytes that may wait for a slow reader; then it gets the state instead of the events
 RUSH, CALM = 500, 50  # messages a second from which on the firehose is left alone, and below which it is read again
-QUIET = 20  # times TICK without a message, after which all that passed has been seen
+TRIES = 5  # in vain, after which the firehose is not asked for any more
 
 
 class Mouth(threading.Thread):
@@ -83,6 +83,7 @@ class Program:
         self.flushing = self.ticking = self.behind = False
         self.counted = (time.monotonic(), 0)  # when the rate was looked at, how many messages there were
         self.said = 0  # problems
+        self.tries = 0  # to open the firehose, in vain
 
     async def main(self) -> None:
         """Tap until the input ends."""
@@ -128,8 +129,8 @@ class Program:
                 self.witness.trouble(why)
             case {"trouble": str(why)}:
                 self.witness.trouble(why)
-            case {"upstream": [str(host), int(port)]}:
-                self.proxy.upstream = (host, port)
+            case {"restarted": str(why)}:
+                self.witness.restarted(why)
             case {"settle": int(number)}:
                 self.loop.create_task(self.settle(number))
         self.seen()
@@ -193,7 +194,7 @@ class Program:
             self.hose.close()
             self.hose, self.witness.firehose = None, False
             self.witness.advance()
-        elif rate < CALM and self.hose is None:
+        elif rate < CALM and self.hose is None and self.tries < TRIES:
             self.open_hose()
 
     def open_hose(self) -> None:
@@ -212,6 +213,8 @@ class Program:
         self.hosed.set()
         if hose is self.hose:
             self.witness.firehose = on
+            self.tries = 0 if on else self.tries + 1
+            self.hose = hose if on else None
             self.witness.advance()
             self.seen()
 

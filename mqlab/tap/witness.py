@@ -18,7 +18,7 @@ from mqlab.broker.embedded.errors import AmqpError, Unanswered
 from mqlab.broker.embedded.frames import TAG, read_publish
 from mqlab.broker.embedded.methods import read_method
 from mqlab.broker.embedded.model import PREDECLARED, REPLY_TO
-from mqlab.broker.embedded.properties import FLAGS, Facts, facts
+from mqlab.broker.embedded.properties import FLAGS, Facts, facts, split
 from mqlab.broker.embedded.quorum import DELIVERY_LIMIT
 from mqlab.frames import without_secrets
 from mqlab.state import DEFAULT, State, TraceError, apply, copies
@@ -112,6 +112,7 @@ class Witness:
         self.places: dict[str, Place] = {}
         self.settings: dict[str, dict[str, Any]] = {}  # of each queue
         self.marks: dict[str, tuple[bytes, int]] = {}  # message -> digest and size of its body
+        self.transient: set[str] = set()  # messages that are not kept on disk
         self.due: dict[str, float] = {}  # message -> when it expires
         self.failures: dict[str, int] = {}  # message -> failed deliveries
         self.pending: deque[Unit | Callable[[], None]] = deque()
@@ -147,6 +148,22 @@ class Witness:
         """Somebody has done something to the broker or the network."""
         self.pending.append(lambda: self.emit(Event("trouble", self.t(self.now()), why=why, seen="wire")))
         self.advance()
+
+    def restarted(self, why: str) -> None:
+        """The broker is there again: what it has not kept on disk is gone."""
+        self.pending.append(lambda: self.forget_transient(why))
+        self.advance()
+
+    def forget_transient(self, why: str) -> None:
+        t = self.t(self.now())
+        self.emit(Event("trouble", t, why=why, seen="wire"))
+        for name, queue in list(self.state.queues.items()):
+            settings = self.settings.get(name, {})
+            if not settings.get("durable", True):
+                self.delete_queue(name, t, "it was not durable", "inferred")
+            elif settings.get("type") != "quorum":
+                for id in [each for each in queue.ready if each in self.transient]:
+                    self.drop(id, t, "it was not kept on disk")
 
     def record(self, record: Record) -> None:
         """Take the firehose's word on a message."""
@@ -696,6 +713,8 @@ class Witness:
                 **fields,
             )
         self.marks[id] = (unit.digest, unit.size)
+        if not persistent(unit.header):
+            self.transient.add(id)
         if publish.key.startswith(f"{REPLY_TO}."):  # of these RabbitMQ 3.10 says nothing
             unit.routed = None
         if unit.routed is None:
@@ -748,6 +767,8 @@ class Witness:
         mark = self.marks[id]
         for copy, name in zip(copies(id, len(queues)), queues, strict=True):
             self.marks[copy] = mark
+            if id in self.transient:
+                self.transient.add(copy)
             settings = self.settings.get(name) or {}
             lives = (settings.get("ttl"), properties.expiration if properties else None)
             if lives != (None, None):
@@ -1070,6 +1091,7 @@ class Witness:
     def forget(self, id: str) -> None:
         """A message is about to end."""
         self.marks.pop(id, None)
+        self.transient.discard(id)
         self.due.pop(id, None)
         self.failures.pop(id, None)
 
@@ -1185,6 +1207,16 @@ def properties_of(header: bytes) -> Facts | None:
         return facts(header[12:])
     except (ValueError, struct.error):
         return None
+
+
+def persistent(header: bytes) -> bool:
+    """Whether a message's properties ask for it to be kept on disk."""
+    if len(header) < 14 or not int.from_bytes(header[12:14], "big") & FLAGS["delivery_mode"]:
+        return False
+    try:
+        return split(header[12:]).get("delivery_mode") == b"\2"
+    except ValueError:
+        return False
 
 
 def label_of(unit: Unit, number: object) -> str:

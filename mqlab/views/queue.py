@@ -60,8 +60,7 @@ def _draw_queue(
     scene.append(text(_LANE[1], lane_top - 9, count, "mq-soft mq-end"))
     scene.append(box(_LANE[0], lane_top, _LANE[1] - _LANE[0], SIZE + 16, "mq-lane"))
     for i in range(min(queue.limit, ROOM)):
-        x = _LANE[1] - 8 - SIZE - i * PITCH
-        scene.append(box(x, middle - SIZE / 2, SIZE, SIZE, "mq-box mq-faded"))
+        scene.append(box(_LANE[1] - 8 - SIZE - i * PITCH, middle - SIZE / 2, SIZE, SIZE, "mq-box mq-faded"))
     for n, who in enumerate(producers):
         y = centre(n, len(producers))
         scene += arrow(_PRODUCER[1], y, _LANE[0], middle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -479,9 +480,9 @@ def show(
             tap.cut(rest)
         elif tap and verb == "slow":
             tap.slow(float(rest))
-        elif tap and action == "broker:stop":
-            tap.stop_broker()
-        elif tap and action == "broker:start":
-            tap.start_broker()
+        elif tap and verb == "broker":
+            # It takes seconds, and other clicks come in this thread too.
+            work = tap.stop_broker if rest == "stop" else tap.start_broker
+            threading.Thread(target=work, name="mqlab-fault", daemon=True).start()
 
     return Player(trace, picture, says=says, on_click=click, title=title)

@@ -152,7 +152,7 @@ def serve(amqp: int, management: int, data: str, password: str) -> None:
         )
         server = Server(broker, USER, password, limits)
         await server.start(amqp)
-        api.start(management, USER, password, api.pages(broker, server, USER))
+        api.start(management, USER, password, api.pages(server, USER))
         loop, over, usual = asyncio.get_running_loop(), asyncio.Event(), broker.memory_limit
         signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(over.set))
 

@@ -104,13 +104,12 @@ async def serve(chosen: argparse.Namespace, show_password: bool) -> None:
         if chosen.data:
             chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
             journal = Journal(chosen.data / "journal.db")
-            leaving.callback(journal.close)
-        broker = Broker(journal, chosen.memory_limit)
-        server = Server(broker, chosen.user, chosen.password)
+        server = Server(Broker(journal, chosen.memory_limit), chosen.user, chosen.password)
+        leaving.callback(_close_journal, server)
         port = await server.start(chosen.port)
         leaving.push_async_callback(server.close)
         if chosen.management_port is not None:
-            ask = management.pages(broker, server, chosen.user)
+            ask = management.pages(server, chosen.user)
             chosen.management_port = management.start(chosen.management_port, chosen.user, chosen.password, ask)
         kept = f"what is durable is in {chosen.data}" if chosen.data else "it keeps nothing on disk"
         print(
@@ -120,7 +119,8 @@ async def serve(chosen: argparse.Namespace, show_password: bool) -> None:
         )
         if chosen.course:
             private.write(chosen.course, _state(chosen, port))
-            await _needed(chosen.course / "owners", server, chosen.idle, lock, over)
+            while await _needed(chosen.course, server, chosen.idle, lock, over):
+                await _halt(chosen, port, server, over)
         await over
 
 
@@ -155,15 +155,38 @@ def _state(chosen: argparse.Namespace, port: int) -> dict[str, Any]:
     }
 
 
-async def _needed(who: Path, server: Server, idle: float, lock: BaseFileLock, over: "asyncio.Future[None]") -> None:
-    """Return when told to end, or with the lock held when nobody has needed the broker for `idle` seconds."""
-    while not (await asyncio.wait([over], timeout=min(idle, 2)))[0]:
+def _close_journal(server: Server) -> None:
+    if server.broker.journal is not None:
+        server.broker.journal.close()
+
+
+async def _halt(chosen: argparse.Namespace, port: int, server: Server, over: "asyncio.Future[None]") -> None:
+    """Be no broker as long as there is the file `halted`; then go on with what is in the journal."""
+    await server.close()
+    _close_journal(server)
+    server.broker.journal = None
+    while (chosen.course / "halted").exists() and not over.done() and owners.living(chosen.course / "owners"):
+        await asyncio.wait([over], timeout=0.1)
+    server.broker = Broker(Journal(chosen.data / "journal.db"), chosen.memory_limit)
+    await server.start(port)
+
+
+async def _needed(course: Path, server: Server, idle: float, lock: BaseFileLock, over: "asyncio.Future[None]") -> bool:
+    """Return True when the broker is to be halted for a while; False when it is to end.
+
+    It ends when told to, or, with the lock held then, when nobody has needed it for `idle` seconds.
+    """
+    who = course / "owners"
+    while not (await asyncio.wait([over], timeout=min(idle, 0.25)))[0]:
+        if (course / "halted").exists():
+            return True
         if server.idle() >= idle and not owners.living(who):
             with contextlib.suppress(Timeout), lock:
                 # Once more, now that nobody can become an owner.
                 if not owners.living(who):
                     lock.acquire()  # kept beyond this block
                     over.set_result(None)
+    return False
 
 
 def _port(text: str) -> int:

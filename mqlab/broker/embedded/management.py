@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
-from mqlab.broker.embedded.model import Broker, VirtualHost
+from mqlab.broker.embedded.model import VirtualHost
 from mqlab.broker.embedded.queues import Queue
 from mqlab.broker.embedded.routing import Exchange
 from mqlab.broker.embedded.server import Server
@@ -133,10 +133,11 @@ def spec(thing: Exchange | Queue) -> dict[str, Any]:
     return facts | {"arguments": dict(thing.arguments)}
 
 
-def pages(broker: Broker, server: Server, user: str) -> Ask:
-    """Return what answers requests about this broker, whose only user is `user`."""
+def pages(server: Server, user: str) -> Ask:
+    """Return what answers requests about the server's broker, whose only user is `user`."""
 
     def ask(method: str, path: list[str], body: object) -> Answer:
+        broker = server.broker
         match method, path:
             case "GET", ["overview"]:
                 return HTTPStatus.OK, {"rabbitmq_version": VERSION, "product_name": PRODUCT}
@@ -170,8 +171,7 @@ def pages(broker: Broker, server: Server, user: str) -> Ask:
 
     def committed(method: str, path: list[str], body: object) -> Answer:
         answer = ask(method, path, body)
-        if broker.journal:
-            broker.journal.commit()
+        server.commit()
         return answer
 
     return committed

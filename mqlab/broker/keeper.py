@@ -33,7 +33,7 @@ def main(place: Path, script: str) -> None:
         while version:
             # Erlang is a child of the script: known by name it is found even if the script alone was killed.
             children = psutil.Process(node.pid).children()
-            state["processes"] = [owners.ident(each.pid) for each in (node, *children)]
+            state["processes"] = [owners.ident(pid) for pid in (node.pid, *(child.pid for child in children))]
             private.write(place, state | {"version": version, "ready": True})
             if not _stay(place, node):
                 break

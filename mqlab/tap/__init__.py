@@ -13,10 +13,11 @@ import sys
 import threading
 from dataclasses import asdict
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from mqlab import broker, paths
+from mqlab import broker
 from mqlab.broker import watch
 from mqlab.broker.node import BrokerError, Node, in_path
 from mqlab.state import from_json
@@ -59,7 +60,8 @@ class Tap:
             "node": asdict(node) if node else None,
             "firehose": firehose,
         }
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
+        here = str(Path(__file__).parents[2])  # the tap is of this very code
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,

@@ -87,6 +87,43 @@ def frozen_or_dead(rabbit: broker.Broker, strike: Callable[[], object]) -> None:
         assert "broker.start() again" in (explain(problem) or ""), repr(problem)
 
 
+def stopped_and_started(rabbit: broker.Broker) -> None:
+    """Stop a broker behind a tap, and start it again: what the client sees, what the tap tells, what is on disk."""
+    tap = rabbit.watch()
+    try:
+        connection = pika.BlockingConnection(pika.URLParameters(tap.url_as("Campus")))
+        channel = connection.channel()
+        channel.queue_declare("kept", durable=True)
+        channel.confirm_delivery()
+        channel.basic_publish("", "kept", b"Ana", pika.BasicProperties(delivery_mode=2))
+        channel.basic_publish("", "kept", b"Ben")
+        assert tap.settle().state().ready == 2
+
+        tap.stop_broker()
+        with pytest.raises(pika.exceptions.AMQPError):
+            for _ in range(100):
+                connection.process_data_events(0.1)
+        with pytest.raises((pika.exceptions.AMQPError, OSError)):
+            pika.BlockingConnection(pika.URLParameters(tap.url))
+        state = tap.settle().state()
+        assert state.trouble == "The broker was stopped"
+        assert not state.connections["Campus"].open
+        assert state.connections["Campus"].why
+
+        tap.start_broker()
+        state = tap.settle().state()
+        assert state.trouble == "The broker is there again"
+        assert [state.messages[id].label for id in state.queues["kept"].ready] == ["Ana"], "Ben was transient"
+        with pika.BlockingConnection(pika.URLParameters(tap.url_as("Olu"))) as again:
+            channel = again.channel()
+            assert [channel.basic_get("kept", auto_ack=True)[2] for _ in range(2)] == [b"Ana", None]
+        state = tap.settle().state()
+        assert (state.ended["acked"], state.ended["dropped"], state.ready) == (1, 1, 0)
+        assert tap.problems == []
+    finally:
+        tap.close()
+
+
 def learner(source: str, **environment: str) -> "subprocess.Popen[str]":
     """Start a process that starts the broker, then says on a line what `source` prints, and waits to be told to end."""
     script = "from mqlab import broker\nrabbit = broker.start()\n" + textwrap.dedent(source) + "\ninput()\n"

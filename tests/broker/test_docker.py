@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pika
 import pytest
-from brokers import frozen_or_dead, need
+from brokers import frozen_or_dead, need, stopped_and_started
 
 from mqlab import broker, paths
 from mqlab.broker import docker, owners, watch
@@ -170,3 +170,7 @@ def test_an_engine_that_does_not_answer(course: Path, monkeypatch: pytest.Monkey
     with pytest.raises(Unavailable, match="its engine does not answer"):
         docker.start(print)
     assert broker.stop() == ["No broker of this course was running."]
+
+
+def test_one_that_is_halted_comes_back_with_what_is_on_disk(compose: Path) -> None:
+    stopped_and_started(broker.start())

@@ -93,7 +93,8 @@ print(tap.settle().state())
     """
 def block():
     connection, channel = connect("Ben")
-    channel.queue_declare("own", exclusive=True)
+    for queue in ("own", "rival"):
+        channel.queue_declare(queue, durable=True)
     def on_message(channel, method, properties, body):
         print("got", body.decode(), flush=True)
         channel.stop_consuming()
@@ -103,11 +104,16 @@ def block():
     channel.start_consuming()
     connection.close()
 
+def feed():
+    for queue in ("own", "rival"):
+        by_click.basic_publish("", queue, b"hello")
+
 sender, by_click = connect("you")
-clicked = tap.show(on_send=lambda: by_click.basic_publish("", "own", b"hello"), title="You are the producer")
-clicked
+tap.show(on_send=feed, title="You are the producer")
 """,
     "block()",
+    "wire = tap.show_wire()\nwire",
+    "from mqlab.views import timeline\ntimeline.show(tap.trace)",
 ]
 
 

@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from jupyter_page import Lab
+from axe_playwright_python.sync_playwright import Axe
+from jupyter_page import PATIENCE, Lab
 from playwright.sync_api import Locator, Page, expect
+
+from mqlab.trace import load
 
 Take = Callable[[Page | Locator, str], None]
 
@@ -58,3 +62,99 @@ def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, theme
     view.root.get_by_label("Kind of event").select_option("one that goes back")
     view.button("To the one before").click()
     expect(view.caption).to_contain_text("goes back to its old place in mails")
+
+
+@pytest.fixture
+def lab_with_tap(window: Callable[..., Lab]) -> Lab:
+    """One window, in the light theme: a broker with ten messages, two consumers hold three each."""
+    lab = window(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    lab.open("tapped.ipynb")
+    for cell in range(4):
+        lab.run(cell)
+    expect(lab.player(1).svg.get_by_text("3 of 3")).to_have_count(2)
+    lab.player(1).still()
+    return lab
+
+
+def test_a_message_tells_its_story_to_mouse_and_keyboard(lab_with_tap: Lab, screenshot: Take) -> None:
+    view, page = lab_with_tap.player(1), lab_with_tap.page
+    story = view.root.locator(".mqlab-story")
+    expect(story).to_be_hidden()
+    view.svg.locator('[data-key="m:m1"]').hover()
+    expect(story).to_contain_text("Campus publishes A to news with the key course.new.")
+    expect(story).to_contain_text("news passes A on to mails and pushes.")
+    expect(story).to_contain_text("Olu takes A from mails.")
+    expect(story).to_contain_text("firehose")
+    screenshot(view.root, "story")
+    view.caption.hover()
+    expect(story).to_be_hidden()
+    view.caption.click()
+    page.keyboard.press("ArrowDown")
+    expect(story).to_be_visible()
+    expect(view.svg.locator("g:focus")).to_have_attribute("data-key", re.compile("^m:"))
+    first = story.inner_text()
+    page.keyboard.press("ArrowDown")
+    expect(story).not_to_have_text(first)
+    page.keyboard.press("Escape")
+    expect(story).to_be_hidden()
+
+
+def test_pictures_films_and_traces_are_saved(lab_with_tap: Lab, tmp_path: Path) -> None:
+    view, page = lab_with_tap.player(1), lab_with_tap.page
+    begins = {"svg": b"<svg", "png": b"\x89PNG", "film": b"<svg", "trace": b'{"mqlab":"trace"'}
+    for what, first in begins.items():
+        with page.expect_download() as download:
+            view.root.get_by_label("Save").select_option(what)
+        file = tmp_path / download.value.suggested_filename
+        download.value.save_as(file)
+        assert file.read_bytes().startswith(first), what
+        assert file.name.startswith("the-broker"), file.name
+    assert "@keyframes" in (tmp_path / "the-broker-film.svg").read_text(encoding="utf-8")
+    assert load(tmp_path / "the-broker.jsonl").state().published == 10
+
+
+def test_clicks_send_and_harm_while_start_consuming_blocks(lab_with_tap: Lab) -> None:
+    lab = lab_with_tap
+    lab.run(5)
+    view = lab.player(5)
+    expect(view.root).to_have_attribute("data-awake", "true", timeout=PATIENCE)
+    lab.start(6)
+    output = lab.cell(6).locator(".jp-OutputArea")
+    expect(output).to_contain_text("begun")
+    view.mark("slow:0.2").click()
+    expect(view.svg.get_by_text("⚠ The network is slow: 200 ms each way")).to_be_visible()
+    view.mark("slow:0").click()
+    expect(view.svg.get_by_text("⚠ The network is fast again")).to_be_visible()
+    view.mark("send:You publish").click()
+    expect(output).to_contain_text("got hello")
+    lab.idle()
+    ready = view.svg.get_by_text("1 ready")
+    expect(ready).to_have_count(1)  # the rival queue, which nobody consumes, got the same
+
+
+def test_the_wire_is_folded_and_opened_by_clicks(lab_with_tap: Lab, screenshot: Take) -> None:
+    lab_with_tap.run(7)
+    view = lab_with_tap.player(7)
+    expect(view.svg.get_by_text("basic.publish").first).to_be_visible()
+    view.svg.get_by_text("basic.publish").last.click()
+    expect(view.svg.get_by_text("routing-key: course.new")).to_be_visible()
+    screenshot(view.root, "wire")
+    view.mark("fold:1:Campus").click()
+    expect(view.svg.get_by_text(re.compile("^channel 1: .* frames"))).not_to_have_count(0)
+    view.mark("fold:1:Campus").press("Enter")
+    expect(view.svg.get_by_text(re.compile("^channel 1: .* frames"))).to_have_count(0)
+
+
+def test_no_serious_finding_by_axe(tapped: Lab, theme: str, screenshot: Take) -> None:
+    """Topology, wire and timeline, as axe-core judges them, in both themes; only about our own part of the page."""
+    for cell in (3, 7, 8):
+        tapped.run(cell)
+    screenshot(tapped.player(8).root, f"timeline-{theme}")
+    for cell in (1, 7, 8):
+        tapped.player(cell).root.scroll_into_view_if_needed()
+        tapped.player(cell).still()
+    found = Axe().run(tapped.page, context=".mqlab-player")
+    serious = [each for each in found.response["violations"] if each["impact"] in ("serious", "critical")]
+    told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in serious]
+    assert told == []
+    assert len(found.response["passes"]) > 10

@@ -67,7 +67,8 @@ def fields(event: Event) -> list[tuple[str, str]]:
         header = _header(event.header)
         told += [(key.replace("_", "-"), shown(value)) for key, value in header.items() if value not in (None, "")]
         size = int.from_bytes(event.header[4:12], "big")
-        told.append(("body", f"{size:,} bytes" + (f", {_text(event.body)}" if size else "")))
+        words = f"{size:,} byte{'' if size == 1 else 's'}"
+        told.append(("body", words + (f", {_text(event.body)}" if size else "")))
     return told
 
 

@@ -47,23 +47,26 @@ def animate(
 ) -> str:
     """Return the moments `first` to `last` of a trace (all) as an SVG file that shows each for so many `seconds`.
 
-    `draw(state)` draws a moment, `says(trace, moment)` gives the sentence below it. Raises ValueError beyond MOST.
+    Moments that look like the one before are left out. `draw(state)` draws a moment, `says(trace, moment)` gives the
+    sentence below it. Raises ValueError for more than MOST moments.
     """
     first = trace.first if first is None else first
     last = len(trace) if last is None else last
-    count = last - first + 1
-    if count > MOST:
-        raise ValueError(
-            f"This film would have {count:,} moments; {MOST} is the most. Choose a part with first and last."
-        )
     actors: dict[tuple[bool, str], Actor] = {}
-    boxes, sentences = [], []
-    for n, state in enumerate(trace.states(first, count)):
-        root = export.parse(draw(state))
+    boxes, sentences, before, count = [], [], "", 0
+    for state in trace.states(first, last - first + 1):
+        picture = draw(state)
+        if picture == before:
+            continue
+        before = picture
+        root = export.parse(picture)
         boxes.append(export.viewbox(root))
         sentences.append(says(trace, state.moment) if says else "")
         for child in root:
-            _cast(actors, child, n)
+            _cast(actors, child, count)
+        count += 1
+        if count > MOST:
+            raise ValueError(f"This film would be longer than {MOST} moments. Choose a part of it with first and last.")
     film = _Film(count, count * seconds + REST, seconds)
     ordered = [actors[key] for key in sorted(actors, key=lambda key: key[0])]  # scenery first, then what moves
     inside = "".join(film.act(actor) for actor in ordered)

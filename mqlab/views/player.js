@@ -2,6 +2,7 @@
 
 const MOVE = 350; // ms that a move takes
 const STEP = 900; // ms from moment to moment while playing
+const CATCH_UP = 200; // ms in which those who look at the newest moment are shown what is new
 const FEW = 12; // so many new moments are shown one by one; of more only the newest is
 const SAY = 2500; // ms between two announcements while playing
 const TELL = 60; // ms between two messages about where we are
@@ -232,6 +233,7 @@ class Store {
   hear(message) {
     if (message.type === "pictures") {
       this.length = Math.max(this.length, message.length);
+      this.pace = CATCH_UP / Math.max(1, this.length - this.at);
       this.first = message.oldest;
       this.at = Math.max(this.at, this.first);
       message.pictures.forEach((picture, n) => this.pictures.set(message.first + n, picture));
@@ -262,7 +264,7 @@ class Store {
     this.changed();
   }
 
-  /** Whoever looks at the newest moment goes on doing so: a few new ones pass one by one, the faster the more they are. */
+  /** Whoever looks at the newest moment goes on doing so: a few new ones pass one by one, all of them in CATCH_UP. */
   follow() {
     clearTimeout(this.following);
     const behind = this.length - this.at;
@@ -277,7 +279,7 @@ class Store {
     };
     if (!few) onward(this.length);
     else {
-      const wait = clamp(MOVE / behind, 25, MOVE - 50) - (performance.now() - (this.arrived ?? 0));
+      const wait = this.pace - (performance.now() - (this.arrived ?? 0));
       this.following = setTimeout(onward, Math.max(0, wait), this.at + 1);
     }
   }

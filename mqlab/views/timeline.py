@@ -88,7 +88,8 @@ def _bar(message: Message, y: float, x: Callable[[float], float], end: float) ->
     """Draw one message; a low bar is waiting, a high one is being worked on, at its end is how it ended."""
     live = message.state in LIVE
     steps = [*message.steps, *([(message.state, end)] if live else [])]
-    parts: list[svg.Element] = [text(8, 5, cut(message.label, 13), "mq-note")]
+    name = f"{message.label} · {message.queue}" if message.queue and message.exchange else message.label
+    parts: list[svg.Element] = [text(8, 5, cut(name, 14), "mq-key")]
     for (kind, since), (_, until) in pairwise(steps):
         left, width = x(since), max(1.5, x(until) - x(since))
         height = 16 if kind == "unacked" else 7

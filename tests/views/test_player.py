@@ -4,6 +4,7 @@ import base64
 import gc
 import struct
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 
 from mqlab.queues import FIFO
-from mqlab.state import State
-from mqlab.trace import Trace, ticking, watch
-from mqlab.views.player import FEW, MOST, Player
+from mqlab.state import KINDS, State
+from mqlab.trace import Event, Trace, ticking, watch
+from mqlab.views.player import FEW, JUMPS, MOST, Player
 from mqlab.views.queue import draw, show
 from mqlab.views.words import says
 
@@ -205,3 +206,93 @@ def test_closed_it_leaves_no_thread_and_the_trace_forgets_it() -> None:
     gc.collect()
     assert forgotten() is None
     grow(trace)
+
+
+def last(player: Any, kind: str) -> dict[str, Any]:
+    return next(message for message in reversed(player.sent) if message["type"] == kind)
+
+
+def test_the_next_event_of_a_kind_is_looked_for(player: Any) -> None:
+    player.trace.tell("deliver", message="m0", who="Olu")
+    grow(player.trace, 3)
+    player.at = 0
+    hear(player, type="find", jump="a delivery", after=0, back=False)
+    assert (player.at, last(player, "go")["at"]) == (6, 6)
+    hear(player, type="find", jump="a publish", after=6, back=True)
+    assert player.at == 5
+    hear(player, type="find", jump="an ack", after=5, back=False)
+    assert last(player, "problem")["text"] == "There is no such event (an ack) after this moment."
+    assert player.at == 5
+    assert {kind for kinds in JUMPS.values() for kind in kinds} == set(KINDS)
+
+
+def test_a_message_s_story_is_told(player: Any) -> None:
+    player.trace.tell("deliver", message="m0", who="Olu")
+    hear(player, type="story", message="m0")
+    told = last(player, "story")
+    assert told["message"] == "m0" and told["length"] == 6
+    assert [line[2:] for line in told["lines"]] == [
+        ["Campus puts m0 into q.", "simulated"],
+        ["Olu takes m0 from q.", "simulated"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "begin"),
+    [
+        ("svg", "trial.svg", b"<svg"),
+        ("png", "trial.png", b"\x89PNG"),
+        ("film", "trial-film.svg", b"<svg"),
+        ("trace", "trial.jsonl", b'{"mqlab":"trace","format":1}\n{"kind":"publish"'),
+    ],
+)
+def test_pictures_film_and_trace_are_saved(player: Any, what: str, name: str, begin: bytes) -> None:
+    hear(player, type="save", what=what, at=3)
+    file = last(player, "file")
+    assert file["name"] == name
+    assert base64.b64decode(file["data"]).startswith(begin)
+    assert last(player, "file") == file
+
+
+def test_what_cannot_be_saved_is_said(player: Any) -> None:
+    hear(player, type="save", what="svg", at=99)
+    assert last(player, "problem")["text"].startswith(
+        "It could not be saved. IndexError: This trace has the moments 0 to 5"
+    )
+
+
+def test_it_is_drawn_anew_when_something_else_has_changed(player: Any) -> None:
+    player._draw = lambda state: picture(state).replace("aria-label", "aria-other")
+    player.at = 2
+    player.redraw()
+    told = last(player, "redraw")
+    assert told["at"] == 2 and "aria-other" in told["pictures"][0]["svg"]
+
+
+def test_what_a_trace_has_folded_away_is_not_shown() -> None:
+    trace = Trace(limit=300)
+    player = Player(trace, picture, says=words)
+    try:
+        for n in range(2_000):
+            trace.append(Event("publish", n, f"m{n}", "q"))
+            trace.append(Event("drop", n, f"m{n}"))
+        assert trace.first > 0
+        sent: Sent = []
+        player.send = lambda content, buffers=None: sent.append(content)
+        hear(player, type="frames", first=0, count=3)
+        assert sent[-1]["first"] == sent[-1]["oldest"] == trace.first
+        hear(player, type="at", at=1, live=False)
+        assert player.at == trace.first
+        with pytest.raises(IndexError, match=f"moments {trace.first} to 4000, not 1"):
+            player.at = 1
+        assert player._snapshot()["first"] == trace.first
+    finally:
+        player.close()
+
+
+def test_slow_pictures_are_not_drawn_one_by_one(player: Any) -> None:
+    player._cost = 1.0  # seconds
+    player._pushed = time.monotonic()
+    grow(player.trace, 5)
+    wait_until(player, lambda: 10 in sent_pictures(player))
+    assert list(sent_pictures(player)) == [10]

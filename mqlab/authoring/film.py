@@ -1,6 +1,6 @@
 """The film that the README opens with: recorded on a real broker, drawn from the recording.
 
-`python -m mqlab.authoring.film` draws it; with `record` it is recorded anew before, on the broker that MQLAB_BROKER names.
+`python -m mqlab.authoring.film` draws it; with `record` it first records it, on the broker that MQLAB_BROKER names.
 """
 
 from __future__ import annotations

@@ -28,3 +28,11 @@ def real_node(rabbit: broker.Broker) -> Node:
     if rabbit.kind not in ("docker", "local"):
         pytest.skip("no RabbitMQ of our own: the record stands for it")
     return broker.start_shared(rabbit.kind, kept=False)
+
+
+@pytest.fixture(scope="session")
+def tapped_node(rabbit: broker.Broker, request: pytest.FixtureRequest) -> Node:
+    """The broker of this test run, whichever kind it is."""
+    if rabbit.kind in ("docker", "local"):
+        return request.getfixturevalue("real_node")
+    return request.getfixturevalue("small_node")

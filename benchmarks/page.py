@@ -45,14 +45,14 @@ SHOWN = "count = {count}\nPlayer(crowded, crowd, title='A crowd of {count}')"
 TAPPED = """
 import os, time, pika
 from mqlab import broker
-from mqlab.tap import Tap
+from mqlab.views import topology
 rabbit = broker.start()
 tap = rabbit.watch()
 connection = pika.BlockingConnection(pika.URLParameters(tap.url_as("Campus")))
 channel = connection.channel()
 channel.queue_declare("sign-ups", durable=True)
 tap.settle()
-tap.show(title="The broker")
+topology.show(tap)
 """
 LATENCY = """
 sent = {}

@@ -11,7 +11,7 @@ from typing import Any
 from pamqp import frame
 from pamqp.exceptions import AMQPError, UnmarshalingException
 
-from mqlab.trace import Event
+from mqlab.event import Event
 
 UNREADABLE = (
     AMQPError, UnmarshalingException, struct.error, ValueError, LookupError, TypeError, OverflowError, OSError,

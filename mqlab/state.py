@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from mqlab.trace import Event
+from mqlab.event import Event
 
 LIVE = ("published", "ready", "requeued", "unacked")
 DEFAULT = "(default)"  # what the exchange without a name is called here
@@ -620,55 +619,3 @@ _CHANGES: Mapping[str, Callable[[State, Any], None]] = {
     "frame": _frame,
 }
 KINDS = tuple(_CHANGES)
-
-
-# ---- as JSON
-
-
-def to_json(state: State) -> dict[str, Any]:
-    """Return the state as what JSON has (maps as lists of pairs); the frames, which are events, are left out."""
-    return {name: _plain(getattr(state, name)) for name in _JSON}
-
-
-def from_json(plain: Mapping[str, Any]) -> State:
-    """Return the state that `to_json` has written; raises KeyError, TypeError or ValueError for anything else."""
-    state = State(**{name: plain[name] for name in _JSON if not isinstance(plain[name], list)})
-    state.bindings = {Binding(*binding): None for binding, _ in plain["bindings"]}
-    state.producers = {(place, who): n for (place, who), n in plain["producers"]}
-    state.senders = {(place, who): Sender(**sender) for (place, who), sender in plain["senders"]}
-    state.messages = {id: _as_message(message) for id, message in plain["messages"]}
-    state.ended = Counter(dict(plain["ended"]))
-    for name, exchange in plain["exchanges"]:
-        state.exchanges[name] = Exchange(**exchange | {"holding": dict(exchange["holding"])})
-    for name, queue in plain["queues"]:
-        dead_to = queue["dead_to"]
-        more = {"ready": deque(queue["ready"]), "waits": dict(queue["waits"])}
-        state.queues[name] = Queue(**queue | more | {"dead_to": (dead_to[0], dead_to[1]) if dead_to else None})
-    for name, connection in plain["connections"]:
-        channels = {number: Channel(**channel) for number, channel in connection["channels"]}
-        state.connections[name] = Connection(**connection | {"channels": channels})
-    for (place, who), consumer in plain["consumers"]:
-        more = {"holding": dict(consumer["holding"]), "done": deque(map(_as_message, consumer["done"]), SHOWN_DONE)}
-        state.consumers[place, who] = Consumer(**consumer | more)
-    state.measured.extend((waited, worked) for waited, worked in plain["measured"])
-    state.done.extend(map(_as_message, plain["done"]))
-    state.gone.extend((queue, who, why) for queue, who, why in plain["gone"])
-    return state
-
-
-_JSON = [each.name for each in fields(State) if each.name != "frames"]
-
-
-def _as_message(plain: list[Any]) -> Message:
-    *most, steps = plain
-    return Message._make([*most, tuple((state, t) for state, t in steps)])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return [[_plain(key), _plain(one)] for key, one in value.items()]
-    if isinstance(value, (tuple, deque)):
-        return [_plain(one) for one in value]
-    if is_dataclass(value):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    return value

@@ -1,59 +1,25 @@
-"""What happened to messages, in order: events, the trace that keeps them, and a queue that tells its trace."""
+"""What happened to messages, in order: the trace that keeps events, and queues that tell theirs."""
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, count
 from pathlib import Path
 from queue import Empty, Full, Queue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from mqlab.state import State, TraceError, apply, from_json, to_json
+from mqlab.event import Event
+from mqlab.saving import event_from_json, event_to_json, state_from_json, state_to_json
+from mqlab.state import State, TraceError, apply
 
 CHECKPOINT = 256  # a state is kept every so many events, or fewer times where it is large
 LIMIT = 100_000  # events that a trace keeps unless told otherwise
 FORMAT = 1  # of a saved trace
-
-
-class Event(NamedTuple):
-    """One thing that happened.
-
-    `kind` is one of `mqlab.state.KINDS`; `t` is in seconds since the trace began; `who` is the producer or the
-    consumer; `label` is the short text that a picture puts on the message; `why` is a reason in words. `seen` says how
-    we know of it: simulated, wire, firehose (a broker's own record of its routing) or inferred (worked out, not seen).
-
-    `queues` are those that a message is routed to; `facts` is what else is to be known, in the words of `mqlab.state`.
-    What crossed the wire has a `frame`: the payload of an AMQP method, sent to the broker (`way` ">") or from it ("<")
-    on a channel of a connection; of a message also the payload of its content header, and the beginning of its body.
-    """
-
-    kind: str
-    t: float = 0.0
-    message: str = ""
-    queue: str = ""
-    who: str = ""
-    label: str = ""
-    seen: str = "simulated"
-    exchange: str = ""
-    key: str = ""
-    queues: tuple[str, ...] = ()
-    why: str = ""
-    connection: str = ""
-    channel: int = 0
-    facts: dict[str, Any] | None = None
-    way: str = ""
-    frame: bytes = b""
-    header: bytes = b""
-    body: bytes = b""
-
-
-_BYTES = ("frame", "header", "body")
 
 
 class Trace:
@@ -226,8 +192,8 @@ class Trace:
             events, base = self.events, self._checkpoints[0]
         head: dict[str, Any] = {"mqlab": "trace", "format": FORMAT}
         if base.moment:
-            head["base"] = to_json(base)
-        for line in chain((head,), map(_as_json, events)):
+            head["base"] = state_to_json(base)
+        for line in chain((head,), map(event_to_json, events)):
             yield json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
@@ -240,9 +206,9 @@ def load(path: str | Path) -> Trace:
             head = json.loads(next(file, ""))
             if head.get("mqlab") != "trace" or head.get("format") != FORMAT:
                 raise ValueError("it is not a trace of MQ Lab, or one of a newer version")
-            trace = Trace(base=from_json(head["base"]) if "base" in head else State(), limit=10**9)
+            trace = Trace(base=state_from_json(head["base"]) if "base" in head else State(), limit=10**9)
             for n, line in enumerate(file, 2):  # noqa: B007
-                trace.append(_from_json(json.loads(line)))
+                trace.append(event_from_json(json.loads(line)))
     except OSError as error:
         raise ValueError(f"There is no trace to read at {path}: {error.strerror}.") from None
     except TraceError as error:
@@ -252,24 +218,10 @@ def load(path: str | Path) -> Trace:
     return trace
 
 
-_DEFAULTS = Event("")._asdict()
+class Traced(Protocol):
+    """What has a trace: a watched queue, a tap."""
 
-
-def _as_json(event: Event) -> dict[str, Any]:
-    """Return an event as a line has it: without what is as usual, bytes in base64."""
-    plain = {name: value for name, value in event._asdict().items() if value != _DEFAULTS[name]}
-    return plain | {name: base64.b64encode(plain[name]).decode() for name in _BYTES if name in plain}
-
-
-def _from_json(plain: Mapping[str, Any]) -> Event:
-    decoded = {name: base64.b64decode(plain[name], validate=True) for name in _BYTES if name in plain}
-    event = Event(**{**plain, **decoded})
-    for name, usual in _DEFAULTS.items():
-        value = getattr(event, name)
-        right = (dict, type(None)) if name == "facts" else (int, float) if name == "t" else type(usual)
-        if name != "queues" and not isinstance(value, right):
-            raise ValueError(f"{name} cannot be {value!r}")
-    return event._replace(queues=tuple(event.queues))
+    trace: Trace
 
 
 class PutGet(Protocol):

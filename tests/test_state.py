@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqlab.state import ENDED, KINDS, State, TraceError, fold, from_json, to_json
+from mqlab.saving import state_from_json, state_to_json
+from mqlab.state import ENDED, KINDS, State, TraceError, fold
 from mqlab.trace import CHECKPOINT, Event, Trace
 
 ids = st.sampled_from(["a", "b", "c", "d", "e"])
@@ -71,7 +72,7 @@ def test_any_program_of_events_keeps_every_message(program: list[Event]) -> None
         assert conserved(state)
         assert state.moment == moment
     assert fold(trace.events) == trace.state()
-    again = from_json(json.loads(json.dumps(to_json(trace.state()))))
+    again = state_from_json(json.loads(json.dumps(state_to_json(trace.state()))))
     again.frames = trace.state().frames
     assert again == trace.state()
 

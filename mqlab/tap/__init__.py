@@ -11,23 +11,22 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from mqlab import broker
 from mqlab.broker import watch
 from mqlab.broker.node import BrokerError, Node, in_path
-from mqlab.state import from_json
+from mqlab.saving import state_from_json
 from mqlab.trace import LIMIT, Event, Trace
 
-if TYPE_CHECKING:
-    from mqlab.views.player import Player
-
 STOPPED = "The broker was stopped"
+NOT_OURS = "This broker is not one of this course's own, so it is not stopped from here."
 START = 20.0  # seconds that the tap's process may take to be ready
+Act = Callable[[], object]
 _open: dict[str, Tap] = {}
 
 
@@ -38,13 +37,20 @@ class Tap:
     """
 
     def __init__(
-        self, url: str, node: Node | None, *, kind: str = "address", firehose: bool = True, limit: int = LIMIT
+        self,
+        url: str,
+        node: Node | None,
+        *,
+        halt: Act | None = None,
+        resume: Act | None = None,
+        firehose: bool = True,
+        limit: int = LIMIT,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme != "amqp":
             raise BrokerError("watch() cannot look into an encrypted connection. Use an amqp:// address, not amqps://.")
         self.trace = Trace(limit=limit)
-        self._kind = kind
+        self._halt, self._resume = halt, resume  # stop the broker, start it again; None where it is not ours
         self.problems: list[str] = []
         self._settled: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._numbers = count(1)
@@ -109,39 +115,25 @@ class Tap:
     @property
     def can_stop_broker(self) -> bool:
         """Whether the broker is one of this course's own, which can be stopped and started again."""
-        return self._kind in ("docker", "local", "embedded")
+        return self._halt is not None
 
     def stop_broker(self) -> None:
         """Stop the broker of this course, whoever uses it; `start_broker` starts it again. Raises BrokerError."""
-        self._need_own()
+        if self._halt is None:
+            raise BrokerError(NOT_OURS)
         self.tell(STOPPED)
-        broker.halt(self._kind)
+        self._halt()
 
     def start_broker(self) -> None:
         """Start the broker again, with what it has kept on disk; returns when it answers. Raises BrokerError."""
-        self._need_own()
-        broker.resume(self._kind)
+        if self._resume is None:
+            raise BrokerError(NOT_OURS)
+        self._resume()
         self._order({"restarted": "The broker is there again"})
-
-    def _need_own(self) -> None:
-        if not self.can_stop_broker:
-            raise BrokerError("This broker is not one of this course's own, so it is not stopped from here.")
 
     def tell(self, why: str) -> None:
         """Note in the trace, in words, what was done to the broker."""
         self._order({"trouble": why})
-
-    def show(self, title: str = "The broker", **options: Any) -> Player:
-        """Show what the tap sees, as it happens: see `mqlab.views.topology.show`."""
-        from mqlab.views import topology
-
-        return topology.show(self, title=title, **options)
-
-    def show_wire(self, title: str = "The wire") -> Player:
-        """Show the frames that pass, as they pass: see `mqlab.views.wire.show`."""
-        from mqlab.views import wire
-
-        return wire.show(self.trace, title=title)
 
     def close(self) -> None:
         """End the tap; its connections are cut, the trace stays."""
@@ -179,7 +171,7 @@ class Tap:
             if kind == "events":
                 self.trace.extend(map(Event._make, content))
             elif kind == "base":
-                self.trace.restart(from_json(content))
+                self.trace.restart(state_from_json(content))
             elif kind == "port":
                 self._ready.put(content)
             elif kind == "settled":

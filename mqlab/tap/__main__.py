@@ -19,10 +19,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mqlab.broker.node import Node
-from mqlab.state import to_json
+from mqlab.saving import state_to_json
 from mqlab.tap.firehose import Firehose
+from mqlab.tap.links import Record
 from mqlab.tap.proxy import Proxy
-from mqlab.tap.witness import Record, Witness
+from mqlab.tap.witness import Witness
 
 FLUSH = 0.005  # seconds in which events gather
 TICK = 0.05  # seconds between two looks at what time has done
@@ -172,7 +173,7 @@ class Program:
             self.behind = True
         if self.behind and self.mouth.unsent == 0:
             self.behind = False
-            self.mouth.say("base", to_json(self.witness.state))
+            self.mouth.say("base", state_to_json(self.witness.state))
         elif events and not self.behind:
             self.mouth.say("events", [tuple(event) for event in events])
         if self.behind:

@@ -12,8 +12,9 @@ import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from mqlab.broker.node import Node, in_path
+from mqlab.tap.links import Record
+from mqlab.tap.reading import label_of
 from mqlab.tap.streams import Unit
-from mqlab.tap.witness import Record, label_of
 
 EXCHANGE = "amq.rabbitmq.trace"
 LIMIT = 5.0  # seconds for each step

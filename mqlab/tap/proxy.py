@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from mqlab.tap.links import Link
 from mqlab.tap.streams import Stream
-from mqlab.tap.witness import Link, Witness
+from mqlab.tap.witness import Witness
 
 HOST = "127.0.0.1"
 ANSWER = 5.0  # seconds that the broker has to take a connection

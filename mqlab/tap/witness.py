@@ -8,89 +8,38 @@ when the wire shows otherwise.
 from __future__ import annotations
 
 import re
-import struct
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from mqlab.broker.embedded import routing
 from mqlab.broker.embedded.errors import AmqpError, Unanswered
 from mqlab.broker.embedded.frames import TAG, read_publish
 from mqlab.broker.embedded.methods import read_method
 from mqlab.broker.embedded.model import PREDECLARED, REPLY_TO
-from mqlab.broker.embedded.properties import FLAGS, Facts, facts, split
+from mqlab.broker.embedded.properties import Facts
 from mqlab.broker.embedded.quorum import DELIVERY_LIMIT
+from mqlab.event import Event
 from mqlab.frames import without_secrets
 from mqlab.state import DEFAULT, State, TraceError, apply, copies
+from mqlab.tap.links import Channel, Consumer, Link, Place, Record
+from mqlab.tap.reading import (
+    binding_facts,
+    clean,
+    dotted,
+    exchange_facts,
+    label_of,
+    persistent,
+    properties_of,
+    queue_facts,
+    short,
+    tags,
+)  # fmt: skip
 from mqlab.tap.streams import Unit
-from mqlab.trace import Event
 
 PATIENCE = 0.25  # seconds to wait for the broker's word on where a message went
 MARGIN = 0.05  # seconds after which what should have expired is taken for expired
 ELSEWHERE = "another program"  # who publishes what did not come through the tap
-TOLD = FLAGS["headers"] | FLAGS["expiration"]
-LABEL = re.compile(rb'"(?:name|student|title)"\s*:\s*"([^"\\]{1,40})"')
-
-
-class Consumer(NamedTuple):
-    """A consumer, as its channel knows it."""
-
-    queue: str
-    who: str
-    auto_ack: bool
-
-
-class Channel:
-    """What is open on a channel: questions, deliveries, confirms, a transaction."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.asked: deque[Any] = deque()  # methods that wait for their -ok
-        self.consumers: dict[str, Consumer] = {}
-        self.unacked: OrderedDict[int, str] = OrderedDict()  # delivery tag -> message
-        self.returns: deque[str] = deque()  # messages that should come back
-        self.stuck: list[str] = []  # messages of which nobody knows where they went
-        self.sequence = 0
-        self.unconfirmed: OrderedDict[int, tuple[str, str]] | None = None  # number -> exchange, label
-        self.transaction: list[Unit] | None = None
-        self.prefetch = 0
-        self.last_queue = ""
-
-
-class Link:
-    """A tapped connection."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.name = ""
-        self.channels: dict[int, Channel] = {}
-        self.early: list[Unit] = []  # what was said before the client told its name
-        self.consumers = 0
-        self.exclusive: set[str] = set()
-        self.why: str | None = None  # it ends: how; "" is a proper goodbye
-        self.over = False
-
-
-class Place:
-    """A queue, for `routing`."""
-
-    kind = "queue"
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Record(NamedTuple):
-    """The firehose's word on one message that was published; `connection` is the broker's name for the publisher's."""
-
-    connection: str
-    channel: int
-    exchange: str
-    key: str
-    queues: tuple[str, ...]
-    digest: bytes
-    size: int
-    label: str = ""
 
 
 class Witness:
@@ -626,7 +575,7 @@ class Witness:
     def consuming(self, unit: Unit, link: Link, channel: Channel, method: Any, tag: str) -> None:
         link.consumers += 1
         who = link.name if link.consumers == 1 else f"{link.name} #{link.consumers}"
-        queue = reply_queue(link) if method.queue == REPLY_TO else method.queue
+        queue = link.replies if method.queue == REPLY_TO else method.queue
         channel.consumers[tag] = Consumer(queue, who, method.no_ack)
         self.know_queue(queue, {"auto_delete": True} if method.queue == REPLY_TO else {})
         facts = {"prefetch": 0 if method.no_ack else channel.prefetch, "auto_ack": bool(method.no_ack)}
@@ -743,7 +692,7 @@ class Witness:
         return tuple(each for each in known if exchange or each in self.places)
 
     def reply_queue(self) -> str | None:
-        found = [reply_queue(link) for link in self.alive.values() if reply_queue(link) in self.settings]
+        found = [link.replies for link in self.alive.values() if link.replies in self.settings]
         return found[0] if len(found) == 1 else None
 
     def queues_for(self, exchange: str, key: str, properties: Facts | None) -> tuple[str, ...] | None:
@@ -1168,103 +1117,3 @@ HOT: dict[str, dict[bytes, Handler]] = {
         b"\x00\x3c\x00\x78": Witness.confirm,
     },
 }
-
-
-def dotted(name: str) -> str:
-    """Return a method's name as AMQP writes it: basic.get-empty."""
-    first, _, rest = name.partition("_")
-    return f"{first}.{rest.replace('_', '-')}"
-
-
-def clean(name: str) -> str:
-    """Return a name in which bytes that are no UTF-8 are replaced."""
-    return name if name.isascii() else name.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def short(payload: bytes, at: int) -> tuple[str, int]:
-    """Return the short string that begins there, and where it ends."""
-    end = at + 1 + payload[at]
-    return payload[at + 1 : end].decode(errors="replace"), end
-
-
-def tags(known: Mapping[int, Any], tag: int, multiple: bool) -> list[int]:
-    """Return which of the known tags, in their order, are meant."""
-    if not multiple:
-        return [tag] if tag in known else []
-    found = []
-    for each in known:
-        if tag and each > tag:
-            break
-        found.append(each)
-    return found
-
-
-def properties_of(header: bytes) -> Facts | None:
-    """Return what a message's properties say that matters here; None where nothing does."""
-    if len(header) < 14 or not int.from_bytes(header[12:14], "big") & TOLD:
-        return None
-    try:
-        return facts(header[12:])
-    except (ValueError, struct.error):
-        return None
-
-
-def persistent(header: bytes) -> bool:
-    """Whether a message's properties ask for it to be kept on disk."""
-    if len(header) < 14 or not int.from_bytes(header[12:14], "big") & FLAGS["delivery_mode"]:
-        return False
-    try:
-        return split(header[12:]).get("delivery_mode") == b"\2"
-    except ValueError:
-        return False
-
-
-def label_of(unit: Unit, number: object) -> str:
-    """Return the short name of a message: a name in its JSON, its text when it is short, else its number."""
-    body = unit.body
-    if body[:1] == b"{" and (found := LABEL.search(body)):
-        return found[1].decode(errors="replace")
-    if 0 < unit.size <= 16:
-        try:
-            text = body.decode()
-        except UnicodeDecodeError:
-            return str(number)
-        if text.isprintable() and not text.isspace():
-            return text
-    return str(number)
-
-
-def reply_queue(link: Link) -> str:
-    """Return what the queue of direct reply-to is called here."""
-    return f"replies to {link.name}"
-
-
-def exchange_facts(kind: str, durable: bool, auto_delete: bool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a trace tells of an exchange."""
-    told = {"type": kind, "durable": bool(durable), "auto_delete": bool(auto_delete)}
-    told |= {"alternate": arguments.get("alternate-exchange", "")}
-    return {name: value for name, value in told.items() if value}
-
-
-def queue_facts(durable: bool, exclusive: bool, auto_delete: bool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a trace tells of a queue; `ttl` in milliseconds."""
-    told: dict[str, Any] = {"type": arguments.get("x-queue-type", "classic")}
-    told |= {"durable": bool(durable), "exclusive": bool(exclusive), "auto_delete": bool(auto_delete)}
-    told = {name: value for name, value in told.items() if value}
-    names = {
-        "x-max-length": "limit",
-        "x-overflow": "overflow",
-        "x-message-ttl": "ttl",
-        "x-delivery-limit": "delivery_limit",
-    }
-    names |= {"x-max-priority": "priorities", "x-expires": "expires"}
-    told |= {short: arguments[name] for name, short in names.items() if name in arguments}
-    if "x-dead-letter-exchange" in arguments:
-        told["dead_to"] = [arguments["x-dead-letter-exchange"] or DEFAULT, arguments.get("x-dead-letter-routing-key")]
-    return told
-
-
-def binding_facts(arguments: Mapping[str, Any], to: str) -> dict[str, Any]:
-    """Return what a trace tells of a binding: the exchange it leads to, what its arguments ask for."""
-    match = ", ".join(f"{name}={value}" for name, value in sorted(arguments.items()))
-    return ({"to": to} if to else {}) | ({"match": match} if match else {})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import svg
 
 from mqlab.state import ENDED, Consumer, Message, Queue, State, first
-from mqlab.trace import Blocking, Trace, Watched
+from mqlab.trace import Trace, Traced
 from mqlab.views.player import Player
 from mqlab.views.shapes import SIZE, arrow, box, clickable, cut, plain, text, token
 from mqlab.views.words import says
@@ -142,7 +142,7 @@ def _balance(state: State) -> str:
 
 
 def show(
-    what: Trace | Watched | Blocking,
+    what: Trace | Traced,
     *,
     on_put: Callable[[str, str], object] | None = None,
     on_get: Callable[[str, str], object] | None = None,

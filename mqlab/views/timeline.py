@@ -10,7 +10,7 @@ from math import ceil, floor, log10
 import svg
 
 from mqlab.state import LIVE, Message, State
-from mqlab.trace import Blocking, Trace, Watched
+from mqlab.trace import Trace, Traced
 from mqlab.views.palette import LOOKS
 from mqlab.views.player import Player
 from mqlab.views.shapes import at, box, cut, outline, plain, text
@@ -144,7 +144,7 @@ def _measures(state: State, y: float) -> list[svg.Element]:
     return card + [text(20, y + 22 + n * 22, words, "mq-note") for n, words in enumerate(told(state))]
 
 
-def show(what: Trace | Watched | Blocking, *, rows: int = ROWS, title: str = "Timeline") -> Player:
-    """Show a trace, or a watched queue, as bars over time."""
+def show(what: Trace | Traced, *, rows: int = ROWS, title: str = "Timeline") -> Player:
+    """Show a trace, or that of a tap or a watched queue, as bars over time."""
     trace = what if isinstance(what, Trace) else what.trace
     return Player(trace, lambda state: draw(state, rows=rows), says=says, title=title)

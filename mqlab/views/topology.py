@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, permutations
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import svg
 
@@ -16,9 +16,6 @@ from mqlab.trace import Trace
 from mqlab.views.player import Player
 from mqlab.views.shapes import SIZE, box, clickable, cut, plain, text, token
 from mqlab.views.words import says
-
-if TYPE_CHECKING:
-    from mqlab.tap import Tap
 
 WIDTH = 1000
 SCALE = 0.8  # of the tokens
@@ -452,8 +449,22 @@ def _balance(state: State) -> str:
 # ---- on the page
 
 
+@runtime_checkable
+class Tapped(Protocol):
+    """What can be shown with buttons that do harm: a tap."""
+
+    trace: Trace
+
+    @property
+    def can_stop_broker(self) -> bool: ...
+    def cut(self, name: str) -> object: ...
+    def slow(self, seconds: float) -> object: ...
+    def stop_broker(self) -> object: ...
+    def start_broker(self) -> object: ...
+
+
 def show(
-    what: Trace | Tap,
+    what: Trace | Tapped,
     *,
     title: str = "The broker",
     faults: bool = True,

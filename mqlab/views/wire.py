@@ -8,8 +8,9 @@ from typing import NamedTuple
 import svg
 
 from mqlab import frames
+from mqlab.event import Event
 from mqlab.state import State
-from mqlab.trace import Event, Trace
+from mqlab.trace import Trace, Traced
 from mqlab.views.player import Player
 from mqlab.views.shapes import at, box, clickable, cut, plain, text
 from mqlab.views.words import says
@@ -177,8 +178,9 @@ def _wrapped(words: str, most: int) -> list[str]:
     return [*lines[:-1], cut(lines[-1] + "…", most)] if rest else lines
 
 
-def show(trace: Trace, *, title: str = "The wire") -> Player:
-    """Show the frames of a trace; a click on a channel folds it, one on a frame lists its fields."""
+def show(what: Trace | Traced, *, title: str = "The wire") -> Player:
+    """Show the frames of a trace, or of a tap; a click on a channel folds it, one on a frame lists its fields."""
+    trace = what if isinstance(what, Trace) else what.trace
     folded: set[tuple[str, int]] = set()
     opened = ""
 

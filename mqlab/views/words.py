@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mqlab.event import Event
 from mqlab.state import Message
-from mqlab.trace import Event, Trace
+from mqlab.trace import Trace
 
 HOW = {"inferred": " (worked out, not seen)", "firehose": " (the broker says so)"}
 

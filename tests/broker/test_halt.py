@@ -1,5 +1,7 @@
 """A broker of ours that is stopped for a while, as by a click in a picture, and comes back."""
 
+from dataclasses import replace
+
 import pytest
 from brokers import Start, node_of, stopped_and_started
 
@@ -28,9 +30,9 @@ def test_who_starts_a_halted_broker_gets_it(start: Start, kind: str) -> None:
 
 
 def test_a_broker_that_is_not_ours_is_left_alone(start: Start, kind: str) -> None:
-    tap = start("halt").watch()
+    rabbit = start("halt")
+    tap = replace(rabbit, kind="address").watch()
     try:
-        tap._kind = "address"
         assert not tap.can_stop_broker
         with pytest.raises(broker.BrokerError, match="not one of this course's own"):
             tap.stop_broker()

@@ -51,8 +51,10 @@ import pika
 from mqlab import broker
 
 rabbit = broker.start()
+from mqlab.views import timeline, topology, wire
+
 tap = rabbit.watch()
-shown = tap.show()
+shown = topology.show(tap)
 """,
     "shown",
     """
@@ -109,11 +111,11 @@ def feed():
         by_click.basic_publish("", queue, b"hello")
 
 sender, by_click = connect("you")
-tap.show(on_send=feed, title="You are the producer")
+topology.show(tap, on_send=feed, title="You are the producer")
 """,
     "block()",
-    "wire = tap.show_wire()\nwire",
-    "from mqlab.views import timeline\ntimeline.show(tap.trace)",
+    "wire.show(tap)",
+    "timeline.show(tap)",
 ]
 
 

@@ -10,6 +10,7 @@ import queue
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -52,6 +53,8 @@ class Tap:
         self.trace = Trace(limit=limit)
         self._halt, self._resume = halt, resume  # stop the broker, start it again; None where it is not ours
         self.problems: list[str] = []
+        self._closing = False
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - what its process says when it fails
         self._settled: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._numbers = count(1)
         self._ready: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -72,7 +75,7 @@ class Tap:
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if not os.environ.get("MQLAB_DEBUG") else None,
+            stderr=self._words,
             env=environment,
             start_new_session=True,  # Ctrl-C in the learner's terminal is not for it
         )
@@ -137,6 +140,7 @@ class Tap:
 
     def close(self) -> None:
         """End the tap; its connections are cut, the trace stays."""
+        self._closing = True
         watch.no_more("127.0.0.1", getattr(self, "port", 0))
         with contextlib.suppress(OSError):
             assert self._process.stdin
@@ -178,6 +182,11 @@ class Tap:
                 self._settled.put(content)
             else:
                 self.problems.append(content)
+        self._process.wait()
+        if not self._closing:
+            self._words.seek(0)
+            last = self._words.read().decode(errors="replace").strip()[-500:]
+            self.problems.append(f"The tap has ended. Make a new one with rabbit.watch(). Its last words: {last}")
         self._ready.put(None)
 
 

@@ -543,7 +543,7 @@ class View {
   rest(target) {
     clearTimeout(this.resting);
     const id = messageOf(target);
-    if (id === null && this.story.contains(target)) return;
+    if (id !== null) this.pointed = target.closest("[data-key]");
     this.resting = setTimeout(() => this.store.tellStory(id), LINGER);
   }
 
@@ -562,7 +562,7 @@ class View {
       const how = item.appendChild(document.createElement("small"));
       how.textContent = seen;
     }
-    const item = this.stage.items.get(`m:${story.message}`)?.el ?? this.stage.svg;
+    const item = this.pointed?.isConnected ? this.pointed : this.stage.svg;
     const [here, frame] = [item.getBoundingClientRect(), this.root.getBoundingClientRect()];
     const width = this.story.offsetWidth;
     this.story.style.left = `${clamp(here.left - frame.left, 8, Math.max(8, frame.width - width - 8))}px`;
@@ -571,7 +571,7 @@ class View {
 
   /** Go from message to message: they are no stops of the Tab key, for there may be many. */
   walk(by) {
-    const tokens = [...this.stage.svg.querySelectorAll(':scope > [data-key^="m:"]')];
+    const tokens = [...this.stage.svg.querySelectorAll(MESSAGES)];
     if (!tokens.length) return;
     const now = tokens.indexOf(document.activeElement);
     const next = tokens[(now + by + tokens.length + (now < 0 && by < 0 ? 1 : 0)) % tokens.length];
@@ -579,6 +579,7 @@ class View {
     next.setAttribute("role", "img");
     next.setAttribute("aria-label", next.querySelector("title")?.textContent ?? "message");
     next.focus({ preventScroll: true });
+    this.pointed = next;
     this.store.tellStory(messageOf(next));
   }
 
@@ -646,10 +647,13 @@ class View {
   }
 }
 
+const MESSAGES = ':scope > [data-key^="m:"], :scope > [data-key^="b:"]'; // tokens, and the bars of a timeline
+
 /** The message that an element of the picture belongs to, or null. */
 function messageOf(target) {
-  const key = target?.closest?.('[data-key^="m:"]')?.dataset.key;
-  return key === undefined ? null : key.slice(2);
+  const key = target?.closest?.('[data-key^="m:"], [data-key^="b:"]')?.dataset.key;
+  if (key === undefined) return null;
+  return key.startsWith("m:") ? key.slice(2) : key.slice(2, key.lastIndexOf(":"));
 }
 
 export default () => {

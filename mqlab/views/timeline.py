@@ -89,7 +89,8 @@ def _bar(message: Message, y: float, x: Callable[[float], float], end: float) ->
     live = message.state in LIVE
     steps = [*message.steps, *([(message.state, end)] if live else [])]
     name = f"{message.label} · {message.queue}" if message.queue and message.exchange else message.label
-    parts: list[svg.Element] = [text(8, 5, cut(name, 14), "mq-key")]
+    parts: list[svg.Element] = [svg.Title(text=plain(f"{name}: {message.state}", quote=False))]
+    parts.append(text(8, 5, cut(name, 14), "mq-key"))
     for (kind, since), (_, until) in pairwise(steps):
         left, width = x(since), max(1.5, x(until) - x(since))
         height = 16 if kind == "unacked" else 7

@@ -73,12 +73,14 @@ print("declared")
 def consume(name, hold):
     connection, channel = connect(name)
     channel.basic_qos(prefetch_count=hold)
+    held = []
     try:
-        for method, _, body in channel.consume("mails", inactivity_timeout=30):
-            if method is None or body == b"end":
-                break
-            if body in done:
-                channel.basic_ack(method.delivery_tag)
+        for method, _, body in channel.consume("mails", inactivity_timeout=0.1):
+            if method:
+                held.append((method.delivery_tag, body))
+            for tag, body in [each for each in held if each[1] in done]:
+                channel.basic_ack(tag)
+                held.remove((tag, body))
     except pika.exceptions.AMQPError as error:
         print(name, type(error).__name__)
 
@@ -116,6 +118,7 @@ topology.show(tap, on_send=feed, title="You are the producer")
     "block()",
     "wire.show(tap)",
     "timeline.show(tap)",
+    "done.update(letter.encode() for letter in 'ABCDEFGHIJ')",
 ]
 
 

@@ -1,5 +1,6 @@
 """A real broker in a real JupyterLab: its picture while it works, a consumer killed by a click, the way back."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,20 @@ def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, theme
 
     after = int(view.slider.get_attribute("max"))
     assert after > before
+    tapped.run(9)  # now all of the work is done, as fast as it goes
+    acked = view.svg.get_by_text("9 ✓")
+    expect(acked).to_be_visible()
+    view.still()
+    assert held(tapped, "Ada") == set()
+    view.root.get_by_label("Kind of event").select_option("a delivery")
+    for _ in range(12):  # back to the first that Ada took once more
+        view.button("To the one before").click()
+        view.page.wait_for_timeout(150)
+        if "once more" in view.caption.inner_text():
+            break
+    expect(view.caption).to_contain_text(re.compile(f"Ada takes [{''.join(sorted(olu))}] from mails, once more"))
+
+    after = int(view.slider.get_attribute("max"))
     view.slider.fill(str(before))
     view.expect_at(before, after)
     view.still()
@@ -158,3 +173,16 @@ def test_no_serious_finding_by_axe(tapped: Lab, theme: str, screenshot: Take) ->
     told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in serious]
     assert told == []
     assert len(found.response["passes"]) > 10
+
+
+def test_the_broker_is_stopped_by_a_click_and_comes_back(lab_with_tap: Lab) -> None:
+    if os.environ.get("MQLAB_BROKER") == "docker":
+        pytest.skip("the container is shared with other tests; see tests/broker/test_docker.py")
+    view = lab_with_tap.player(1)
+    expect(view.root).to_have_attribute("data-awake", "true", timeout=PATIENCE)
+    view.mark("broker:stop").click()
+    expect(view.svg.get_by_text("⚠ The broker was stopped")).to_be_visible()
+    expect(view.svg.get_by_text("✕ cut off")).not_to_have_count(0, timeout=PATIENCE)
+    view.mark("broker:start").click()
+    expect(view.svg.get_by_text("⚠ The broker is there again")).to_be_visible(timeout=2 * PATIENCE)
+    expect(view.svg.get_by_text("0 ready", exact=True)).to_have_count(2)  # the messages were transient

@@ -120,6 +120,19 @@ def test_many_messages_at_once_switch_the_firehose_off_and_lose_nothing(rabbit: 
         tap.close()
 
 
+def test_a_tap_that_is_killed_says_so(rabbit: Any) -> None:
+    tap = rabbit.watch()
+    psutil.Process(tap._process.pid).kill()
+    end = time.monotonic() + LIMIT
+    while not tap.problems:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert "The tap has ended. Make a new one" in tap.problems[0]
+    with pytest.raises(BrokerError, match="This tap is closed"):
+        tap.settle()
+    tap.close()
+
+
 def test_an_encrypted_address_is_refused_with_a_reason() -> None:
     with pytest.raises(BrokerError, match="Use an amqp:// address, not amqps://"):
         Tap("amqps://guest:guest@localhost/", None)

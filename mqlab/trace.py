@@ -141,6 +141,9 @@ class Trace:
         with self._lock:
             if not self.first <= first <= len(self):
                 raise IndexError(f"This trace has the moments {self.first} to {len(self)}, not {first}.")
+            if first == len(self):
+                yield self._now.copy()
+                return
             last = min(first + count - 1, len(self))
             n = bisect_right(self._checkpoints, first, key=lambda state: state.moment) - 1
             state = self._checkpoints[n].copy()

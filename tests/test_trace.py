@@ -243,3 +243,18 @@ def test_a_wait_has_a_limit_and_is_told() -> None:
         ("go-on", "Campus", ""),
     ]
     assert repr(watched) == "buffer: 1 of 1 places taken"
+
+
+def test_a_trace_goes_on_from_a_state_that_it_is_told() -> None:
+    whole, told = busy(1_000), busy(300)
+    heard: list[int] = []
+    told.listen(lambda: heard.append(len(told)))
+    told.restart(whole.state())
+    assert heard == [1_000]
+    assert (told.first, len(told), told.events) == (1_000, 1_000, ())
+    assert told.state() == whole.state()
+    told.append(Event("declare", queue="more"))
+    whole.append(Event("declare", queue="more"))
+    assert told.state(1_001) == whole.state(1_001)
+    with pytest.raises(IndexError, match="the moments 1000 to 1001, not 999"):
+        told.state(999)

@@ -193,8 +193,8 @@ class Program:
         self.counted = (now, self.witness.count)
         if rate > RUSH and self.hose:
             self.hose.close()
-            self.hose, self.witness.firehose = None, False
-            self.witness.advance()
+            self.hose = None
+            self.witness.listen(False)
         elif rate < CALM and self.hose is None and self.tries < TRIES:
             self.open_hose()
 
@@ -213,10 +213,9 @@ class Program:
     def hose_ready(self, hose: Firehose, on: bool) -> None:
         self.hosed.set()
         if hose is self.hose:
-            self.witness.firehose = on
+            self.witness.listen(on)
             self.tries = 0 if on else self.tries + 1
             self.hose = hose if on else None
-            self.witness.advance()
             self.seen()
 
     def record(self, record: Record) -> None:

@@ -39,6 +39,7 @@ from mqlab.tap.streams import Unit
 
 PATIENCE = 0.25  # seconds to wait for the broker's word on where a message went
 MARGIN = 0.05  # seconds after which what should have expired is taken for expired
+UNKNOWN = "?"  # the type of an exchange that was declared before the tap
 ELSEWHERE = "another program"  # who publishes what did not come through the tap
 
 
@@ -88,14 +89,22 @@ class Witness:
                 self.waiting.setdefault(unit.channel, []).append(unit)
         self.advance()
 
+    def listen(self, firehose: bool) -> None:
+        """From now on the firehose tells of messages, or does not."""
+        self.firehose = firehose
+        self.waiting.clear()
+        self.advance()
+
     def ended(self, link: Link, why: str) -> None:
         """A connection is over, for this reason unless it has told another."""
-        self.pending.append(lambda: self.end(link, why))
+        now = self.now()
+        self.pending.append(lambda: self.end(link, why, now))
         self.advance()
 
     def trouble(self, why: str) -> None:
         """Somebody has done something to the broker or the network."""
-        self.pending.append(lambda: self.emit(Event("trouble", self.t(self.now()), why=why, seen="wire")))
+        now = self.now()
+        self.pending.append(lambda: self.emit(Event("trouble", self.t(now), why=why, seen="wire")))
         self.advance()
 
     def restarted(self, why: str) -> None:
@@ -177,6 +186,8 @@ class Witness:
             again = {"again": message.deliveries} if event.kind == "deliver" and message.deliveries else event.facts
             who, queue = event.who or message.holder, event.queue or message.queue
             event = event._replace(label=message.label, who=who, queue=queue, facts=again)
+        if event.t < self.state.t:  # what follows from a later sight
+            event = event._replace(t=self.state.t)
         try:
             apply(self.state, event)
         except TraceError as error:
@@ -286,11 +297,11 @@ class Witness:
     def broker_connection_close(self, unit: Unit, link: Link, channel: Channel | None, method: Any) -> None:
         link.why = f"{method.reply_code} {method.reply_text}"
         self.tell(unit, "frame", label="connection.close", why=link.why)
-        self.end(link, link.why)
+        self.end(link, link.why, unit.t)
 
     def broker_connection_close_ok(self, unit: Unit, link: Link, channel: Channel | None, method: Any) -> None:
         self.tell(unit, "frame", label="connection.close-ok")
-        self.end(link, "")
+        self.end(link, "", unit.t)
 
     def broker_connection_blocked(self, unit: Unit, link: Link, channel: Channel | None, method: Any) -> None:
         self.tell(unit, "block", why=method.reason)
@@ -334,7 +345,7 @@ class Witness:
             if id in self.state.messages and self.state.messages[id].state == "published":
                 self.drop(id, t, f"the channel was closed: {why}" if why else "no queue takes it")
 
-    def end(self, link: Link, why: str) -> None:
+    def end(self, link: Link, why: str, now: float) -> None:
         """A connection is over."""
         if link.over:
             return
@@ -344,7 +355,7 @@ class Witness:
         if not link.name:
             return
         why = why if link.why is None else link.why
-        t = self.t(self.now())
+        t = self.t(now)
         for channel in link.channels.values():
             self.end_channel(link, channel, t, why, "its connection ended")
         link.channels.clear()
@@ -374,9 +385,8 @@ class Witness:
     def know_exchange(self, name: str, facts: dict[str, Any]) -> None:
         if name not in self.exchanges:
             arguments = {"alternate-exchange": facts["alternate"]} if facts.get("alternate") else {}
-            kind = facts["type"] if facts["type"] in routing.TYPES else "fanout"
             delete = facts.get("auto_delete", False)
-            self.exchanges[name] = routing.Exchange(name, kind, auto_delete=delete, arguments=arguments)
+            self.exchanges[name] = routing.Exchange(name, facts["type"], auto_delete=delete, arguments=arguments)
 
     def client_exchange_delete(self, unit: Unit, link: Link, channel: Channel | None, method: Any) -> None:
         if self.ask(channel, method):
@@ -536,12 +546,12 @@ class Witness:
         """Note a binding, or that it has gone; tell whether that is news."""
         if not source:
             return False
-        exchange = self.exchanges.setdefault(source, routing.Exchange(source, "direct"))
+        exchange = self.exchanges.setdefault(source, routing.Exchange(source, UNKNOWN))
         if kind == "queue":
             self.know_queue(to, {})
             destination: Any = self.places[to]
         else:
-            destination = self.exchanges.setdefault(to, routing.Exchange(to, "direct"))
+            destination = self.exchanges.setdefault(to, routing.Exchange(to, UNKNOWN))
         values = dict(arguments or {})
         found = [
             b for b in exchange.bindings if (b.destination, b.key, dict(b.arguments)) == (destination, key, values)
@@ -706,7 +716,10 @@ class Witness:
         if exchange not in self.exchanges:
             return None
         headers: Mapping[str, Any] = properties.table() if properties else {}
-        found = routing.route(self.exchanges[exchange], keys, headers, self.exchanges)
+        try:
+            found = routing.route(self.exchanges[exchange], keys, headers, self.exchanges)
+        except KeyError:  # an exchange of a type whose choice is not known here
+            return None
         return tuple(sorted(each.name for each in found))
 
     def route(self, id: str, queues: tuple[str, ...], t: float, seen: str, properties: Facts | None) -> None:

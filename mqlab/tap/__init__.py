@@ -171,7 +171,11 @@ class Tap:
         stream = self._process.stdout
         assert stream
         while len(head := stream.read(4)) == 4:
-            kind, content = marshal.loads(stream.read(struct.unpack(">I", head)[0]))
+            size = struct.unpack(">I", head)[0]
+            data = stream.read(size)
+            if len(data) < size:  # it was killed in the middle of a word
+                break
+            kind, content = marshal.loads(data)
             if kind == "events":
                 self.trace.extend(map(Event._make, content))
             elif kind == "base":

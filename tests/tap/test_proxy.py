@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -41,7 +41,7 @@ class Server:
             threading.Thread(target=self.serve, args=(client, self.got[-1]), daemon=True).start()
 
     def serve(self, client: socket.socket, got: bytearray) -> None:
-        with client:
+        with client, suppress(ConnectionError):
             while data := client.recv(65536):
                 got += data
                 client.sendall(data[::-1])

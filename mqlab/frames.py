@@ -46,7 +46,8 @@ TELLING = {
     "basic.nack": ("delivery_tag", "multiple", "requeue"),
     "basic.reject": ("delivery_tag", "requeue"),
 }
-HIDDEN = 0x000A000B, 0x000A0046  # connection.start-ok and update-secret: with a password in them
+START_OK = 0x000A000B
+HIDDEN = (START_OK, 0x000A0015, 0x000A0046)  # with secure-ok and update-secret: there are passwords in them
 
 
 def name(event: Event) -> str:
@@ -59,9 +60,10 @@ def name(event: Event) -> str:
 
 def fields(event: Event) -> list[tuple[str, str]]:
     """Return each field with its value in words; of a message also its properties and the beginning of its body."""
-    method = _method(event.frame)
+    payload = without_secrets(event.frame)
+    method = _method(payload)
     if method is None:
-        return [("bytes", event.frame.hex(" "))]
+        return [("bytes", payload.hex(" "))]
     told = [(key.replace("_", "-"), shown(value)) for key, value in method if not key.startswith("ticket")]
     if event.header:
         header = _header(event.header)
@@ -111,7 +113,7 @@ def without_secrets(payload: bytes) -> bytes:
         return payload
     try:
         at = 4
-        if index == HIDDEN[0]:  # after a table and a short string
+        if index == START_OK:  # after a table and a short string
             at += 4 + int.from_bytes(payload[at : at + 4], "big")
             at += 1 + payload[at]
         end = at + 4 + int.from_bytes(payload[at : at + 4], "big")

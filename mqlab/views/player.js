@@ -336,9 +336,9 @@ class Store {
     this.changed();
   }
 
-  click(action) {
-    if (!this.live) this.steer(this.length); // what the click does happens now, so look at now
-    this.tell({ type: "click", action });
+  click({ click, stay }) {
+    if (!this.live && stay === undefined) this.steer(this.length); // what it does happens now, so look at now
+    this.tell({ type: "click", action: click });
   }
 
   toggle() {
@@ -595,7 +595,7 @@ class View {
   onClick(event) {
     const mark = event.target.closest("[data-click]");
     const button = event.target.closest("[data-do]");
-    if (mark) this.store.click(mark.dataset.click);
+    if (mark) this.store.click(mark.dataset);
     else if (button) this.actions[button.dataset.do]();
     else if (!event.target.closest("input, select, label")) this.root.focus({ preventScroll: true });
   }
@@ -618,7 +618,7 @@ class View {
       if (SPEEDS[n]) this.store.setSpeed(SPEEDS[n]);
     };
     const { first, back, play, step, last, next, before } = this.actions;
-    const press = mark ? () => event.repeat || this.store.click(mark.dataset.click) : null;
+    const press = mark ? () => event.repeat || this.store.click(mark.dataset) : null;
     const action = {
       " ": press ?? play,
       Enter: press,

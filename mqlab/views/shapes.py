@@ -44,9 +44,12 @@ def at(x: float, y: float) -> list[svg.Transform]:
     return [svg.Translate(round(x, 1), round(y, 1))]
 
 
-def clickable(action: str, label: str) -> dict[str, str]:
-    """Return the attributes that make an element a button whose `action` comes back to Python."""
-    return {
+def clickable(action: str, label: str, stay: bool = False) -> dict[str, str]:
+    """Return the attributes that make an element a button whose `action` comes back to Python.
+
+    With `stay` it only changes the view, at the moment that is shown; else something happens, and the newest is shown.
+    """
+    return ({"data-stay": ""} if stay else {}) | {
         "data-click": plain(action),
         "role": "button",
         "tabindex": "0",

@@ -102,7 +102,7 @@ def _heads(state: State, name: str, x: float, folded: Collection[tuple[str, int]
         heads.append(
             svg.G(
                 class_=["mq-clickable"],
-                extra=clickable(f"fold:{number}:{name}", words),
+                extra=clickable(f"fold:{number}:{name}", words, stay=True),
                 elements=[box(left, 34, 56, 26), text(left + 28, 52, f"{'▸' if closed else '▾'} ch {number}", MIDDLE)],
             )
         )
@@ -142,7 +142,7 @@ def _row(line: Line, x: float, y: float, folded: Collection[tuple[str, int]], op
         class_=["mq-clickable"],
         data={"key": f"f:{line.key}"},
         transform=at(x, y),
-        extra=clickable(f"open:{line.key}", _words(event)),
+        extra=clickable(f"open:{line.key}", _words(event), stay=True),
         elements=parts,
     )
 

@@ -154,6 +154,12 @@ def test_the_wire_is_folded_and_opened_by_clicks(lab_with_tap: Lab, screenshot: 
     view.svg.get_by_text("basic.publish").last.click()
     expect(view.svg.get_by_text("routing-key: course.new")).to_be_visible()
     screenshot(view.root, "wire")
+    moment = int(view.slider.get_attribute("max"))
+    view.slider.fill(str(moment - 5))
+    view.expect_at(moment - 5, moment)
+    view.svg.get_by_text("basic.publish").first.click()
+    expect(view.svg.get_by_text("body: 1 byte, ", exact=False)).to_be_visible()
+    view.expect_at(moment - 5, moment)  # to open a frame is no reason to leave the past
     view.mark("fold:1:Campus").click()
     expect(view.svg.get_by_text(re.compile("^channel 1: .* frames"))).not_to_have_count(0)
     view.mark("fold:1:Campus").press("Enter")

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from mqlab.broker import BrokerError
+from mqlab.broker.node import in_path
 from mqlab.tap import Tap
 
 LIMIT = 20  # seconds
@@ -85,6 +86,16 @@ def test_what_was_there_before_is_asked_for(rabbit: Any) -> None:
             tap.close()
             channel.queue_delete("before")
             channel.exchange_delete("before")
+
+
+def test_the_firehose_is_switched_off_again(rabbit: Any) -> None:
+    def tracing() -> Any:
+        return rabbit._node.api("GET", f"vhosts/{in_path(rabbit.space)}")["tracing"]
+
+    tap = rabbit.watch()
+    assert tracing() is True
+    tap.close()
+    assert tracing() is False
 
 
 def test_without_the_firehose_routes_are_worked_out(rabbit: Any) -> None:

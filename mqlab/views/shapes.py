@@ -62,6 +62,14 @@ def cut(words: str, most: int) -> str:
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
+def label(x: float, y: float, words: str, most: int, kind: str = "") -> svg.Element:
+    """Return a text of at most so many characters; what is cut can be read by pointing at it."""
+    short = text(x, y, cut(words, most), kind)
+    if len(words) <= most:
+        return short
+    return svg.G(elements=[svg.Title(text=plain(words, quote=False)), short])
+
+
 def token(
     message: Message, x: float, y: float, came_from: tuple[float, float] | None = None, scale: float = 1
 ) -> svg.G:

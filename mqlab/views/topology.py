@@ -14,7 +14,7 @@ import svg
 from mqlab.state import DEFAULT, ENDED, Consumer, Message, Queue, State, first
 from mqlab.trace import Trace
 from mqlab.views.player import Player
-from mqlab.views.shapes import SIZE, box, clickable, cut, plain, text, token
+from mqlab.views.shapes import SIZE, box, clickable, label, plain, text, token
 from mqlab.views.words import says
 
 WIDTH = 1000
@@ -26,6 +26,7 @@ PERSON = 58  # height of a producer or consumer
 GAP = 12
 PRODUCERS, EXCHANGES, DEEPER, CONSUMERS = (8, 148), (206, 322), (366, 482), (782, 992)
 QUEUES, NARROW = (448, 732), (590, 742)  # with exchanges in one column, and in two
+LETTER, BOLD = 7.8, 8.8  # width of a letter of a note, about, and of a name
 HELD = 4  # tokens shown in a consumer's hands
 GONE = 3  # producers shown that have left
 SEARCHED = 6  # exchanges of which every order is tried
@@ -220,7 +221,7 @@ def _draw_producer(
     open_ = connection is None or connection.open
     left, right = PRODUCERS
     scene.append(box(left, y - PERSON / 2, right - left, PERSON, "mq-box" if open_ else "mq-box mq-faded"))
-    scene.append(text(left + 10, y - 8, cut(name, 13), "mq-name" if open_ else "mq-name mq-soft"))
+    scene.append(label(left + 10, y - 8, name, 10 if faults else 12, "mq-name" if open_ else "mq-name mq-soft"))
     sent = sum(s.published for (_, who), s in state.senders.items() if who == name)
     sent += sum(n for (_, who), n in state.producers.items() if who == name)
     confirmed = sum(s.confirmed for (_, who), s in state.senders.items() if who == name)
@@ -251,7 +252,7 @@ def _draw_exchange(
     exchange = state.exchanges[name]
     left, right = DEEPER if name in where.deeper else EXCHANGES
     scene.append(box(left, y - PERSON / 2, right - left, PERSON, "mq-box mq-exchange"))
-    scene.append(text((left + right) / 2, y - 4, cut(name, 12), "mq-name mq-middle"))
+    scene.append(label((left + right) / 2, y - 4, name, 12, "mq-name mq-middle"))
     scene.append(text((left + right) / 2, y + 15, exchange.type, "mq-soft mq-note mq-middle"))
     for n, id in enumerate(first(exchange.holding, 2)):
         tokens.append(_small(state.messages[id], right + 2 + n * 6, y + 4, _start(state.messages[id], where)))
@@ -277,9 +278,12 @@ def _draw_queue(
     top = y - LANE / 2
     scene.append(box(left, top, right - left, LANE, "mq-lane"))
     count = f"{len(queue.ready):,} ready" if not queue.limit else f"{len(queue.ready):,} of {queue.limit:,}"
+    free = right - left - LETTER * len(count) - 12
     kind = " · quorum" if queue.type == "quorum" else ""
-    scene.append(text(left, top - 6, cut(queue.name, 24 if right - left > 200 else 12), "mq-name mq-note"))
-    scene.append(text(right, top - 6, count + kind, "mq-soft mq-note mq-end"))
+    if kind and free - LETTER * len(kind) >= BOLD * len(queue.name):
+        free, count = free - LETTER * len(kind), count + kind
+    scene.append(label(left, top - 6, queue.name, max(4, int(free / BOLD)), "mq-name mq-note"))
+    scene.append(text(right, top - 6, count, "mq-soft mq-note mq-end"))
     fits = room if len(queue.ready) <= room else room - 1
     for n, id in enumerate(first(queue.ready, fits)):
         message = state.messages[id]
@@ -303,7 +307,6 @@ def _draw_consumer(
     left, right = CONSUMERS
     top = y - PERSON / 2
     scene.append(box(left, top, right - left, PERSON))
-    scene.append(text(left + 8, top + 16, cut(consumer.name, 11), "mq-name mq-note"))
     if consumer.auto_ack:
         words = "auto-ack"
     elif consumer.prefetch:
@@ -311,6 +314,8 @@ def _draw_consumer(
     else:
         words = f"{len(consumer.holding):,} unacked"
     edge = right - (30 if faults and consumer.connection else 8)
+    room = int((edge - left - 20 - LETTER * len(words)) / BOLD)
+    scene.append(label(left + 8, top + 16, consumer.name, max(3, room), "mq-name mq-note"))
     scene.append(text(edge, top + 16, words, "mq-soft mq-note mq-end"))
     shown = first(consumer.holding, HELD)
     middle = top + PERSON - SIZE * SCALE / 2 - 2
@@ -333,8 +338,8 @@ def _draw_consumer(
 def _draw_gone(who: str, why: str, y: float, scene: list[svg.Element]) -> None:
     left, right = CONSUMERS
     scene.append(box(left, y - PERSON / 2, right - left, PERSON, "mq-box mq-faded"))
-    scene.append(text(left + 8, y - PERSON / 2 + 16, cut(who, 20), "mq-name mq-note mq-soft"))
-    scene.append(text(left + 8, y + 12, f"✕ {cut(why, 26)}", "mq-soft mq-note"))
+    scene.append(label(left + 8, y - PERSON / 2 + 16, who, 20, "mq-name mq-note mq-soft"))
+    scene.append(label(left + 8, y + 12, f"✕ {why}", 28, "mq-soft mq-note"))
 
 
 def _cutter(name: str, x: float, y: float) -> svg.G:
@@ -380,14 +385,14 @@ def _draw_ways(state: State, where: Plan, scene: list[svg.Element]) -> None:
             y = places[to] + (n - (len(drawn) - 1) / 2) * 17
             scene += way(start, where.exchanges[exchange], end, y)
             words = ", ".join(each for each in found if each)
-            scene.append(text(end - 11, y - 4, cut(words, 15 if not where.deeper else 12), "mq-soft mq-key mq-end"))
+            scene.append(label(end - 11, y - 4, words, 15 if not where.deeper else 12, "mq-soft mq-key mq-end"))
     for dying in state.queues.values():
         if dying.dead_to and dying.dead_to[0] in where.exchanges:
             name, key = dying.dead_to
             edge = (DEEPER if name in where.deeper else EXCHANGES)[1]
             y = where.queues[dying.name] + LANE / 2 - 6
             scene += way(into, y, edge, where.exchanges[name] + PERSON / 2 - 8, "mq-way mq-dashed mq-dead")
-            scene.append(text(into - 6, y + 14, cut(f"✕ {key}" if key else "✕", 15), "mq-soft mq-key mq-end"))
+            scene.append(label(into - 6, y + 14, f"✕ {key}" if key else "✕", 15, "mq-soft mq-key mq-end"))
     for (queue, who), y in (where.consumers | where.gone).items():
         kind = "mq-way" if (queue, who) in where.consumers else "mq-way mq-dashed"
         scene += way(lane, where.queues[queue], CONSUMERS[0], y, kind)
@@ -421,13 +426,13 @@ def _draw_buttons(state: State, y: float, faults: bool, stoppable: bool, send: s
     elif stoppable:
         buttons.append(("broker:stop", "Stop the broker", "Stop the broker, as when its machine fails"))
     x = float(PRODUCERS[0])
-    for action, label, words in buttons:
-        width = 26 + 9 * len(label)
+    for action, name, words in buttons:
+        width = 26 + 9 * len(name)
         scene.append(
             svg.G(
                 class_=["mq-actor", "mq-clickable"],
                 extra=clickable(action, words),
-                elements=[box(x, y, width, 32), text(x + width / 2, y + 21, label, "mq-middle mq-note")],
+                elements=[box(x, y, width, 32), text(x + width / 2, y + 21, name, "mq-middle mq-note")],
             )
         )
         x += width + 10

@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html import escape
 from xml.etree import ElementTree
 
 from mqlab.state import State
 from mqlab.trace import Trace
 from mqlab.views import export
+from mqlab.views.shapes import cut, plain
 
 MOST = 240  # moments; a longer film is too large a file
 MOVE = 0.4  # seconds that a move takes
 REST = 2.0  # seconds at the end, before it begins again
+SHOWN = 120  # letters of a caption
 CAPTION = 30  # height of the caption below the picture
 _PLACE = re.compile(r"translate\(\s*([-\d.e]+)[\s,]*([-\d.e]*)\s*\)")
 
@@ -52,6 +53,8 @@ def animate(
     """
     first = trace.first if first is None else first
     last = len(trace) if last is None else last
+    if not trace.first <= first <= last <= len(trace):
+        raise ValueError(f"This trace has the moments {trace.first} to {len(trace)}, not {first} to {last}.")
     actors: dict[tuple[bool, str], Actor] = {}
     boxes, sentences, before, count = [], [], "", 0
     for state in trace.states(first, last - first + 1):
@@ -74,14 +77,14 @@ def animate(
     width, height = max(box[2] for box in boxes), max(box[3] for box in boxes)
     if says:
         looks = {
-            n: f'<text class="mq-text" x="{left + 8:g}" y="{top + height + 18:g}">{escape(words)}</text>'
+            n: f'<text class="mq-text" x="{left + 8:g}" y="{top + height + 18:g}">{plain(cut(words, SHOWN))}</text>'
             for n, words in enumerate(sentences)
         }
         inside += film.act(Actor(places=dict.fromkeys(range(count)), looks=looks))
         height += CAPTION
     words = title or "A film of messages in a queue"
-    story = f"<desc>{escape(' '.join(sentences))}</desc>" if says else ""
-    return export.frame((left, top, width, height), escape(words), story + inside, film.style())
+    story = f"<desc>{plain(' '.join(sentences))}</desc>" if says else ""
+    return export.frame((left, top, width, height), plain(words), story + inside, film.style())
 
 
 def _cast(actors: dict[tuple[bool, str], Actor], child: ElementTree.Element, n: int) -> None:

@@ -60,8 +60,7 @@ _SCENE = """
 .mq-shape { stroke: #1f2328; stroke-width: 1.2; }
 .mq-inferred .mq-shape { stroke-dasharray: 3 2.5; }
 .mq-label { fill: #111111; font-family: var(--mq-font); font-size: 15px; font-weight: 600; text-anchor: middle; }
-.mq-small .mq-inferred .mq-shape { stroke-dasharray: 3 2.5; }
-.mq-label { font-size: 12px; }
+.mq-small .mq-label { font-size: 12px; }
 .mq-badge { fill: #111111; font-family: var(--mq-font); font-size: 11px; text-anchor: middle; }
 """
 _FONT = "DejaVu Sans"

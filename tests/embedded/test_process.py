@@ -269,7 +269,9 @@ def test_its_management_api_refuses_what_it_does_not_do(node: Node) -> None:
         for call in (
             ("GET", "queues"),
             ("POST", "definitions", {}),
-            ("PUT", "vhosts/a", {"tracing": True}),
+            ("PUT", "vhosts/a", {"default_queue_type": "quorum"}),
+            ("PUT", "vhosts/a", {"tracing": "yes"}),
+            ("GET", "queues/no-such-vhost"),
             ("PUT", "permissions/%2F/ana", EVERYTHING | {"write": "^$"}),
             ("PUT", "users/ben", {"password": "x"}),
         ):

@@ -144,3 +144,16 @@ def test_a_film_that_is_too_long_is_refused_with_what_to_do() -> None:
     with pytest.raises(ValueError, match="Choose a part of it with first and last"):
         animate(trace, queue.draw)
     assert animate(trace, queue.draw, first=10, last=20).startswith("<svg")
+
+
+def test_any_name_and_any_length_will_do() -> None:
+    trace = Trace([Event("publish", 0, "m1", "desk\x00\x0b", "Ana" * 100, "<&\x01>")])
+    film = ET.fromstring(animate(trace, queue.draw, says=words.says, title="a\x00b"))
+    captions = [text.text for text in film.iter(f"{SVG}text") if (text.text or "").startswith("AnaAna")]
+    assert captions and all(len(caption) <= 120 for caption in captions)
+
+
+@pytest.mark.parametrize(("first", "last"), [(3, 2), (0, 99), (-1, 2)])
+def test_moments_that_are_not_there_are_refused(first: int, last: int) -> None:
+    with pytest.raises(ValueError, match="This trace has the moments 0 to"):
+        animate(desk(["put", "get"]), queue.draw, first=first, last=last)

@@ -1,5 +1,6 @@
 """The view of queues as a pure function: what a picture holds, tested without a browser."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -127,6 +128,11 @@ def test_the_same_state_gives_the_same_picture_and_each_key_once(program: list[s
 
 def test_an_empty_state_has_a_picture_too() -> None:
     assert "0 published" in draw(State())
+
+
+def test_long_labels_have_smaller_letters_than_short_ones() -> None:
+    sizes = dict(re.findall(r"(?m)^((?:\.mq-small )?\.mq-label) \{[^}]*font-size: (\d+)px", css()))
+    assert sizes == {".mq-label": "15", ".mq-small .mq-label": "12"}
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

@@ -108,7 +108,7 @@ class Tap:
 
     def cut(self, name: str) -> None:
         """Cut the connection of this name, as a broken cable does."""
-        self._order({"cut": name, "why": "its connection was cut"})
+        self._order({"cut": name, "why": "cut off"})
 
     def slow(self, seconds: float) -> None:
         """Let what passes take so many seconds longer, each way; 0 for no longer."""

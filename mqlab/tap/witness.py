@@ -318,14 +318,14 @@ class Witness:
 
     def broker_channel_close_ok(self, unit: Unit, link: Link, channel: Channel | None, method: Any) -> None:
         if channel:
-            self.end_channel(link, channel, self.t(unit.t), "", "its channel was closed")
+            self.end_channel(link, channel, self.t(unit.t), "", f"{link.name} closed its channel")
             del link.channels[unit.channel]
         self.tell(unit, "close")
 
     def broker_channel_close(self, unit: Unit, link: Link, channel: Channel | None, method: Any) -> None:
         why = f"{method.reply_code} {method.reply_text}"
         if channel:
-            self.end_channel(link, channel, self.t(unit.t), why, "the broker closed its channel")
+            self.end_channel(link, channel, self.t(unit.t), why, f"the broker closed the channel of {link.name}")
             del link.channels[unit.channel]
         self.tell(unit, "close", why=why)
 
@@ -357,7 +357,7 @@ class Witness:
         why = why if link.why is None else link.why
         t = self.t(now)
         for channel in link.channels.values():
-            self.end_channel(link, channel, t, why, "its connection ended")
+            self.end_channel(link, channel, t, why, f"the connection of {link.name} ended")
         link.channels.clear()
         for queue, who in [key for key, c in self.state.consumers.items() if c.connection == link.name]:
             self.infer(t, "cancel", "wire", queue=queue, who=who, connection=link.name)

@@ -44,7 +44,7 @@ def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, theme
     before = int(view.slider.get_attribute("max"))
 
     view.mark("cut:Olu").click()
-    expect(view.svg.get_by_text("✕ its connection was cut")).to_be_visible()
+    expect(view.svg.get_by_text("✕ cut off")).to_be_visible()
     view.still()
     # What Olu held is ready again, and Ada has no more hands free.
     titles = view.svg.locator(".mq-token title").all_text_contents()

@@ -21,16 +21,18 @@ class Unit:
     """A method, and with it the message that it brings.
 
     `frame` is the method's payload, `header` that of the content header, `body` the beginning of the body, whose `size`
-    is in bytes and whose `digest` stands for all of it. `routed` are the queues it went to, if the broker has said so.
+    is in bytes and whose `digest` stands for all of it. `routed` are the queues it went to, if the broker has said so;
+    `asked`: it may still do so.
     """
 
-    __slots__ = ("body", "channel", "digest", "frame", "header", "link", "routed", "size", "t", "way")
+    __slots__ = ("asked", "body", "channel", "digest", "frame", "header", "link", "routed", "size", "t", "way")
 
     def __init__(self, t: float, link: Any, way: str, channel: int, frame: bytes) -> None:
         self.t, self.link, self.way, self.channel, self.frame = t, link, way, channel, frame
         self.header = self.body = self.digest = b""
         self.size = 0
         self.routed: tuple[str, ...] | None = None
+        self.asked = False
 
 
 class Stream:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mqlab.broker.embedded import routing
 from mqlab.broker.embedded.errors import AmqpError, Unanswered
-from mqlab.broker.embedded.frames import TAG, read_publish
+from mqlab.broker.embedded.frames import PUBLISH, TAG, read_publish
 from mqlab.broker.embedded.methods import read_method
 from mqlab.broker.embedded.model import PREDECLARED, REPLY_TO
 from mqlab.broker.embedded.properties import Facts
@@ -37,7 +37,8 @@ from mqlab.tap.reading import (
 )  # fmt: skip
 from mqlab.tap.streams import Unit
 
-PATIENCE = 0.25  # seconds to wait for the broker's word on where a message went
+PATIENCE = 1.0  # seconds to wait for the broker's word on where a message went
+CLOSES = (b"\x00\x14\x00\x28", b"\x00\x0a\x00\x32")  # channel.close, connection.close
 MARGIN = 0.05  # seconds after which what should have expired is taken for expired
 UNKNOWN = "?"  # the type of an exchange that was declared before the tap
 ELSEWHERE = "another program"  # who publishes what did not come through the tap
@@ -85,8 +86,13 @@ class Witness:
         """Take what has passed."""
         for unit in units:
             self.pending.append(unit)
-            if self.firehose and unit.frame[:4] == b"\x00\x3c\x00\x28":
+            if self.firehose and unit.frame[:4] == PUBLISH:
+                unit.asked = True
                 self.waiting.setdefault(unit.channel, []).append(unit)
+            elif unit.way == "<" and unit.frame[:4] in CLOSES:  # of what it refused the broker tells nothing more
+                for each in (each for waiting in self.waiting.values() for each in waiting):
+                    if each.link is unit.link and unit.channel in (0, each.channel):
+                        each.asked = False
         self.advance()
 
     def listen(self, firehose: bool) -> None:
@@ -146,8 +152,8 @@ class Witness:
         while self.pending:
             unit = self.pending[0]
             if isinstance(unit, Unit):
-                if self.firehose and unit.frame[:4] == b"\x00\x3c\x00\x28" and unit.routed is None:
-                    if self.now() < unit.t + PATIENCE:
+                if self.firehose and unit.frame[:4] == PUBLISH and unit.routed is None:
+                    if unit.asked and self.now() < unit.t + PATIENCE:
                         return
                     waiting = self.waiting.get(unit.channel, [])
                     if unit in waiting:
@@ -1078,7 +1084,7 @@ class Witness:
         done, channel.transaction = channel.transaction, None
         for each in done:
             each.t = unit.t
-            if each.frame[:4] == b"\x00\x3c\x00\x28":
+            if each.frame[:4] == PUBLISH:
                 self.published(each, link, channel, as_frame=False)
                 continue
             tag, flags = TAG.unpack_from(each.frame, 4)
@@ -1121,7 +1127,7 @@ class Witness:
 
 Handler = Callable[[Witness, Unit, Link, Channel], None]
 HOT: dict[str, dict[bytes, Handler]] = {
-    ">": {b"\x00\x3c\x00\x28": Witness.publish, b"\x00\x3c\x00\x50": Witness.acked},
+    ">": {PUBLISH: Witness.publish, b"\x00\x3c\x00\x50": Witness.acked},
     "<": {
         b"\x00\x3c\x00\x3c": Witness.deliver,
         b"\x00\x3c\x00\x47": Witness.got,

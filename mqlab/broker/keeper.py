@@ -47,7 +47,7 @@ def main(place: Path, script: str) -> None:
             trouble = (data / "output.log").read_text(encoding="utf-8", errors="replace")[-1500:].strip() or "(none)"
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        private.clear(place)
+        private.clear(place, state)
         if trouble:
             private.write(place, {"error": trouble})
 

@@ -152,9 +152,9 @@ def _end(place: Path) -> bool:
     return there
 
 
-def clear(place: Path) -> None:
-    """End the broker and its keeper if they still run, and remove its data."""
-    state = read(place)
+def clear(place: Path, known: dict[str, Any] | None = None) -> None:
+    """End the broker and its keeper if they still run, and remove its data; `known`: its state, if no file tells it."""
+    state = read(place) or known or {}
     # The keeper first: it must not see its node die and clean up at the same time. A keeper that clears spares itself.
     names = [name for name in (state.get("keeper", ""), *state.get("processes", [])) if owners.lives(name)]
     for name in names:

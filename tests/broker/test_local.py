@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,17 @@ def test_it_is_private_and_nothing_of_it_stays(home: Path, capfd: pytest.Capture
     assert sorted(path.name for path in home.iterdir()) == ["keeper.log", "lock"]
     assert (home / "keeper.log").read_text(encoding="utf-8") == ""
     assert broker.stop() == ["No broker of this course was running."]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a folder in use stays")
+def test_the_node_ends_even_if_its_folder_has_gone(home: Path) -> None:
+    process = learner("print('> up')")
+    last_word(process)
+    family = processes(home)
+    shutil.rmtree(home, ignore_errors=True)
+    process.kill()
+    process.wait(LIMIT)
+    assert not psutil.wait_procs(family, timeout=LIMIT)[1]
 
 
 def test_notebooks_share_it_until_the_last_is_killed(home: Path) -> None:

@@ -11,9 +11,11 @@ import pika.exceptions
 import pytest
 from pamqp import commands, frame
 
+from mqlab.broker.embedded import management
 from mqlab.broker.embedded.model import Broker
 from mqlab.broker.embedded.server import Server
 from mqlab.broker.embedded.session import Limits
+from mqlab.broker.node import Node
 
 WAIT = 10  # seconds, at most, for what should happen at once
 
@@ -219,3 +221,28 @@ def test_what_is_due_happens_without_anybody_asking(running):
         channel.basic_publish("", "q", b"late")
         got = next(channel.consume("dead", auto_ack=True, inactivity_timeout=WAIT))
         assert got[2] == b"late"
+
+
+def test_tracing_is_switched_for_channels_that_are_open(running):
+    broker = running()
+    port = broker.call(management.start, 0, "guest", "guest", management.pages(broker.server, "guest"))
+    node = Node("embedded", "127.0.0.1", broker.port, "guest", "guest", f"http://127.0.0.1:{port}")
+    node.api("PUT", "vhosts/new", {"tracing": True})
+    assert node.api("GET", "vhosts/new") == {"name": "new", "tracing": True}
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.queue_declare("records", exclusive=True)
+        channel.queue_bind("records", "amq.rabbitmq.trace", "publish.#")
+        for tracing in (False, True, False):
+            node.api("PUT", "vhosts/%2F", {"tracing": tracing})
+            node.api("PUT", "vhosts/%2F", {})  # says nothing of it
+            assert node.api("GET", "vhosts/%2F") == {"name": "/", "tracing": tracing}
+            channel.basic_publish("", "nobody", str(tracing).encode())
+            channel.queue_declare("records", passive=True)
+        method, properties, body = channel.basic_get("records", auto_ack=True)
+        assert (method.routing_key, method.message_count, body) == ("publish.", 0, b"True")
+        client = connection._impl._transport._sock.getsockname()[1]
+        assert properties.headers["connection"] == f"127.0.0.1:{client} -> 127.0.0.1:{broker.port}"
+    node.api("DELETE", "vhosts/new")
+    node.api("PUT", "vhosts/new")
+    assert node.api("GET", "vhosts/new") == {"name": "new", "tracing": False}

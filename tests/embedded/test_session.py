@@ -3,11 +3,13 @@
 import struct
 
 import pytest
+from hypothesis import given, strategies
 from pamqp import commands, frame, header
 
-from mqlab.broker.embedded import frames
+from mqlab.broker.embedded import firehose, frames, routing
 from mqlab.broker.embedded.journal import JournalError
 from mqlab.broker.embedded.model import Broker
+from mqlab.broker.embedded.properties import short
 from mqlab.broker.embedded.session import Limits, Session
 
 Basic, Channel, Connection, Exchange, Queue = (
@@ -539,3 +541,171 @@ def test_a_quorum_queue_takes_back_after_half_an_hour():
     client.say(Basic.Get(0, "q", no_ack=True))
     assert client.names() == ["Basic.GetOk", "header", "body"]
     assert broker.due() is None and broker.memory == 0
+
+
+# The firehose: see also tests/broker/test_firehose.py, where each broker says the same.
+
+
+@pytest.fixture
+def records(broker, client):
+    """Switches tracing on and binds a queue to its exchange; what is called reads the records: key, headers, body."""
+    reader = Client(broker).open()
+    reader.say(Queue.Declare(0, "records", durable=True), Queue.Bind(0, "records", "amq.rabbitmq.trace", "#")).hear()
+    broker.vhosts["/"].tracing = True
+
+    def read():
+        found = []
+        while True:
+            reader.say(Basic.Get(0, "records", True))
+            heard = reader.hear()
+            if heard[0][1] == "Basic.GetEmpty":
+                return found
+            got = [fields for _, _, fields in heard]
+            assert got[0]["exchange"] == "amq.rabbitmq.trace"
+            found.append((got[0]["routing_key"], got[1]["headers"], b"".join(got[2:])))
+
+    return read
+
+
+def told(read):
+    return [key for key, _, _ in read()]
+
+
+def test_the_firehose_tells_where_it_happened(client, records):
+    client.session.name = "127.0.0.1:50000 -> 127.0.0.1:5672"
+    client.publish(b"hello", priority=7, content_type="text").say(Basic.Get(0, "q", True))
+    everywhere = {
+        "exchange_name": "",
+        "routing_keys": ["q"],
+        "properties": {"priority": 7, "content_type": "text"},
+        "node": "mqlab@localhost",
+        "vhost": "/",
+        "connection": "127.0.0.1:50000 -> 127.0.0.1:5672",
+        "channel": 1,
+        "user": "guest",
+    }
+    read = records()
+    assert read == [
+        ("publish.", {**everywhere, "routed_queues": ["q"]}, b"hello"),
+        ("deliver.q", {**everywhere, "redelivered": 0}, b"hello"),
+    ]
+    assert list(read[0][1]["properties"]) == ["priority", "content_type"], "the last comes first, as in RabbitMQ"
+
+
+def test_the_firehose_is_off_at_first_and_does_nothing_then(client, broker, monkeypatch):
+    assert [vhost.tracing for vhost in (*broker.vhosts.values(), broker.add_vhost("new"))] == [False, False]
+    monkeypatch.setattr(firehose, "tell", None)
+    client.publish().publish().say(Basic.Get(0, "q", True), Basic.Consume(0, "q", "c"))
+    assert "Basic.Deliver" in client.names()
+
+
+def test_the_firehose_of_a_virtual_host_tells_of_that_one_alone(broker, records):
+    broker.add_vhost("other")
+    other = Client(broker, vhost="other").open()
+    other.say(Queue.Declare(0, "q", durable=True))
+    other.publish().say(Basic.Get(0, "q", True))
+    assert records() == []
+
+
+def test_what_is_refused_is_not_told(client, records):
+    client.publish(exchange="nowhere")
+    assert closed(client)[1] == 404
+    assert records() == []
+
+
+def test_records_are_not_told_of(broker, client, records):
+    watcher = Client(broker).open()
+    watcher.say(Basic.Consume(0, "records", "w", no_ack=True))
+    client.publish()
+    assert [name for name in watcher.names() if name == "Basic.Deliver"] == ["Basic.Deliver"]
+
+
+def test_a_full_queue_of_records_is_no_loop(broker, client, records):
+    """What dies in it goes to a queue with a consumer, whose delivery would be told, and so on."""
+    to_q = {"x-max-length": 1, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q"}
+    client.say(
+        Queue.Declare(0, "few", durable=True, arguments=to_q), Queue.Bind(0, "few", "amq.rabbitmq.trace", "publish.#")
+    )
+    client.say(Queue.Bind(0, "few", "amq.rabbitmq.trace", "deliver.#"), Basic.Consume(0, "q", "c", no_ack=True))
+    client.publish(b"1").publish(b"2")
+    bodies = [body for _, name, body in client.hear() if name == "body"]
+    assert sorted(bodies) == [b"1", b"1", b"1", b"2", b"2"], "two messages, and three records of the four"
+    assert told(records) == ["publish.", "deliver.q"] * 2
+    assert client.publish(b"3").names().count("Basic.Deliver") == 3, "it lives"
+
+
+def test_the_queues_of_a_record_are_each_told_once(client, records):
+    client.say(Exchange.Declare(0, "news", "fanout"))
+    for queue in ("a", "c", "b"):
+        client.say(
+            Queue.Declare(0, queue, durable=True), Queue.Bind(0, queue, "news", "1"), Queue.Bind(0, queue, "news", "2")
+        )
+    client.publish(exchange="news").publish(key="q", headers={"CC": ["q", "none"]})
+    assert [headers["routed_queues"] for _, headers, _ in records()] == [["c", "b", "a"], ["none", "q"]]
+
+
+def test_quorum_queues_tell_how_often_it_was_tried(client, records):
+    client.say(Queue.Declare(0, "safe", durable=True, arguments={"x-queue-type": "quorum"}))
+    client.publish(key="safe").say(Basic.Get(0, "safe"), Basic.Reject(1, True), Basic.Get(0, "safe", True))
+    delivered = [(headers["redelivered"], headers["properties"]) for key, headers, _ in records() if key[0] == "d"]
+    assert delivered[0] == (0, {})
+    again, properties = delivered[1]
+    assert again == 1 and properties["headers"]["x-delivery-count"] == 1
+
+
+def test_dead_letters_are_told_when_they_are_delivered(client, records):
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q"}
+    client.say(Queue.Declare(0, "first", durable=True, arguments=dead))
+    client.publish(key="first", headers={"CC": ["none"]}).say(Basic.Get(0, "first"), Basic.Reject(1, False))
+    client.say(Basic.Get(0, "q", True))
+    read = records()
+    assert [key for key, _, _ in read] == ["publish.", "deliver.first", "deliver.q"]
+    assert [headers["routing_keys"] for _, headers, _ in read] == [["first", "none"]] * 2 + [["q"]]
+    assert read[-1][1]["properties"]["headers"]["x-death"][0]["reason"] == "rejected"
+
+
+def test_answers_by_direct_reply_to_are_told(broker, client, records):
+    asker = Client(broker).open()
+    asker.say(Basic.Consume(0, "amq.rabbitmq.reply-to", "answers", no_ack=True))
+    asker.publish(b"ask", reply_to="amq.rabbitmq.reply-to").hear()
+    (_, asked, _), *_ = records()
+    reply_to = asked["properties"]["reply_to"]
+    client.publish(b"answer", key=reply_to)
+    assert told(records) == ["publish.", f"deliver.{reply_to}"]
+
+
+def test_a_name_as_long_as_a_key_is_cut_in_it(client, broker, records):
+    name = "é" * 127
+    vhost = broker.vhosts["/"]
+    vhost.exchanges[name] = routing.Exchange(name, "fanout")
+    client.send(chunk(frames.METHOD, b"\0\x3c\0\x28\0\0" + short(name) + short("k") + b"\0"))
+    client.say(header.ContentHeader(0, 0, Basic.Properties()))
+    ((key, headers, _),) = records()
+    assert headers["exchange_name"] == name
+    assert key == "publish." + "é" * 123
+
+
+@given(strategies.text(), strategies.dictionaries(strategies.text(max_size=9), strategies.text(max_size=9), max_size=3))
+def test_the_firehose_tells_of_any_text(key, table):
+    key = key.encode()[:255].decode(errors="ignore")
+    broker = Broker()
+    client = Client(broker).open()
+    client.say(
+        Queue.Declare(0, "records", durable=True), Queue.Bind(0, "records", "amq.rabbitmq.trace", "publish.#")
+    ).hear()
+    broker.vhosts["/"].tracing = True
+    table = {name: value for name, value in table.items() if name not in ("CC", "BCC")}
+    client.publish(key=key, exchange="amq.topic", headers=table, message_type="t").say(Basic.Get(0, "records", True))
+    headers = client.hear()[1][2]["headers"]
+    assert headers["routing_keys"] == [key]
+    assert headers["properties"] == {"headers": table, "type": "t"}
+
+
+def test_a_record_comes_after_the_message_it_tells_of(client, records):
+    """On the same channel too: else delivery tags would go backwards."""
+    client.say(Basic.Consume(0, "records", "r"), Basic.Consume(0, "q", "c")).hear()
+    client.publish().say(Basic.Cancel("c"))
+    client.publish().hear()
+    client.say(Queue.Declare(0, "p", durable=True), Basic.Consume(0, "p", "p")).publish(key="p")
+    tags = [fields["delivery_tag"] for _, name, fields in client.hear() if name == "Basic.Deliver"]
+    assert len(tags) == 3 and tags == sorted(tags)

@@ -178,7 +178,7 @@ class Channel:
         message = Message(publish.address, known.raw, body, known)
         queues = self.vhost.route(publish.exchange, publish.key, known)
         if self.vhost.tracing:
-            firehose.published(self, queues, message)
+            firehose.published(self, message, queues)
         if self.transaction is not None:
             self.transaction.publish(queues, message, publish.mandatory)
             return
@@ -284,10 +284,10 @@ class Channel:
         tag = frames.TAG.pack(self.delivery_tag, entry.redelivered)
         queue.expire()
         waiting = len(queue.ready).to_bytes(4, "big")
-        message = entry.message
+        message, properties, again = entry.message, queue.written(entry), entry.redelivered
+        self.send_content((frames.GET_OK, tag, message.address, waiting), properties, message.body)
         if self.vhost.tracing:
-            firehose.delivered(self, queue.name, entry.redelivered, message)
-        self.send_content((frames.GET_OK, tag, message.address, waiting), queue.written(entry), message.body)
+            firehose.delivered(self, queue.name, message, properties, again)
 
     def basic_consume(self, method: Any) -> None:
         tag = method.consumer_tag

@@ -74,10 +74,10 @@ class Consumer:
         else:
             channel.unacked[channel.delivery_tag] = (self.queue, entry, self)
             self.unacked += 1
-        tag = frames.TAG.pack(channel.delivery_tag, entry.redelivered)
+        tag, properties = frames.TAG.pack(channel.delivery_tag, entry.redelivered), self.queue.written(entry)
+        channel.send_content((self.prefix, tag, message.address), properties, message.body)
         if channel.vhost.tracing:
-            firehose.delivered(channel, self.queue.name, entry.redelivered, message)
-        channel.send_content((self.prefix, tag, message.address), self.queue.written(entry), message.body)
+            firehose.delivered(channel, self.queue.name, message, properties, entry.redelivered)
 
     def cancelled(self) -> None:
         """Its queue has gone: the client is told, if it said it wants to know."""
@@ -102,6 +102,8 @@ class Replies:
         prefix = frames.DELIVER + short(self.tag)
         tag = frames.TAG.pack(self.channel.delivery_tag, False)
         self.channel.send_content((prefix, tag, message.address), message.properties, message.body)
+        if self.channel.vhost.tracing:
+            firehose.delivered(self.channel, self.name, message, message.properties, False)
         return True
 
 

@@ -65,7 +65,8 @@ class VirtualHost:
         self.queues: dict[str, Queue] = {}
         self.replies: dict[str, Any] = {}  # direct reply-to: queue name -> who waits for the answers
         self.routes: dict[tuple[str, str], list[Any]] = {}
-        self.tracing = False  # see firehose.py
+        self.tracing = False  # the firehose is on, see firehose.py
+        self.telling = False  # it is publishing a record
 
     def called(self, kind: str, name: str) -> str:
         """A thing's name as RabbitMQ writes it in its answers."""

@@ -104,8 +104,9 @@ class Trace:
     def _add(self, event: Event) -> None:
         apply(self._now, event)
         self._events.append(event)
-        # A checkpoint costs as much as the state is large: of a large one there are fewer.
-        if self._now.moment - self._checkpoints[-1].moment >= max(CHECKPOINT, len(self._now.messages)):
+        # A checkpoint costs as much as the state is large: of a large one there are fewer, but enough to fold away by.
+        apart = max(CHECKPOINT, min(len(self._now.messages), min(self._limit, LIMIT) // 2))
+        if self._now.moment - self._checkpoints[-1].moment >= apart:
             self._checkpoints.append(self._now.copy())
             if len(self._events) > self._limit + self._limit // 8:
                 self._fold_away()

@@ -122,6 +122,17 @@ def test_a_long_trace_forgets_its_oldest_events_and_nothing_that_holds_now() -> 
         short[0]
 
 
+def test_a_queue_that_only_grows_is_bounded_too() -> None:
+    trace = Trace(limit=1_000)
+    most = 0
+    for n in range(10_000):
+        trace.append(Event("publish", n, f"m{n}", "q", "Campus"))
+        most = max(most, len(trace.events))
+    assert most <= 1_000 + 1_000 // 8 + 2 * (1_000 // 2)
+    assert trace.first == len(trace) - len(trace.events) > 8_000
+    assert trace.state(trace.first + 1).ready == trace.first + 1
+
+
 @pytest.mark.parametrize("limit", [100_000, 1_000])
 def test_a_saved_trace_is_loaded_as_it_was(tmp_path: Path, limit: int) -> None:
     trace = busy(3_000, limit=limit)

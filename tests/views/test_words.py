@@ -3,7 +3,7 @@
 from lives import LIFE, lived
 
 from mqlab.state import KINDS
-from mqlab.trace import Trace
+from mqlab.trace import Event, Trace
 from mqlab.views.words import says, story
 
 
@@ -15,8 +15,10 @@ def test_every_kind_of_event_has_its_sentence() -> None:
 
 
 def test_what_was_folded_away_is_counted() -> None:
-    trace = Trace((event for event, _ in LIFE * 1), limit=1)
-    assert says(trace, trace.first).startswith("Nothing" if not trace.first else f"The first {trace.first} events")
+    trace = Trace((Event("publish", n, f"m{n}", "q", "Campus") for n in range(2_000)), limit=100)
+    assert trace.first > 1_000
+    assert says(trace, trace.first) == f"The first {trace.first:,} events are folded together."
+    assert says(trace, trace.first + 1) == f"Campus puts m{trace.first} into q."
 
 
 def test_a_message_has_a_story_its_copies_have_the_beginning_in_common() -> None:

@@ -34,7 +34,7 @@ from mqlab.tap.reading import (
     queue_facts,
     short,
     tags,
-)  # fmt: skip
+)
 from mqlab.tap.streams import Unit
 
 PATIENCE = 1.0  # seconds to wait for the broker's word on where a message went

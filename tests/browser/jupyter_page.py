@@ -30,6 +30,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # whatever leaves the machine fails at once
 ]
 PATIENCE = 30_000  # ms
+expect.set_options(timeout=PATIENCE)
 
 SETTINGS = {
     # No news pop-up over the page.
@@ -152,8 +153,8 @@ class Lab:
         self.cell(0).click(position={"x": 4, "y": 4})
         self.menu("Run", "Run All Cells")
         prompts = self.page.locator(".jp-CodeCell .jp-InputArea-prompt")
-        expect(prompts.filter(has_text="[*]")).to_have_count(0, timeout=PATIENCE)
-        expect(prompts.filter(has_text="[ ]")).to_have_count(0, timeout=PATIENCE)
+        expect(prompts.filter(has_text="[*]")).to_have_count(0)
+        expect(prompts.filter(has_text="[ ]")).to_have_count(0)
         self.idle()
 
     def cell(self, n: int) -> Locator:
@@ -170,8 +171,8 @@ class Lab:
         prompt = self.cell(n).locator(".jp-InputArea-prompt")
         before = prompt.inner_text()
         self.start(n)
-        expect(prompt).not_to_have_text(before, timeout=PATIENCE)
-        expect(prompt).not_to_have_text("[*]:", timeout=PATIENCE)
+        expect(prompt).not_to_have_text(before)
+        expect(prompt).not_to_have_text("[*]:")
         return self.cell(n).locator(".jp-OutputArea").inner_text()
 
     def player(self, n: int) -> Player:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jupyter_page import PATIENCE, Lab
+from jupyter_page import Lab
 from playwright.sync_api import Locator, Page, expect
 
 Take = Callable[[Page | Locator, str], None]
@@ -107,7 +107,7 @@ def test_a_click_that_fails_says_so_in_the_picture(trial: Lab) -> None:
 
 
 def test_clicks_reach_python_while_a_cell_is_running(trial: Lab) -> None:
-    expect(trial.player(1).root).to_have_attribute("data-awake", "true", timeout=PATIENCE)
+    expect(trial.player(1).root).to_have_attribute("data-awake", "true")
     trial.start(4)
     output = trial.cell(4).locator(".jp-OutputArea")
     expect(output).to_contain_text("begun")
@@ -273,6 +273,7 @@ def test_two_players_of_one_trace_and_a_cell_run_again(trial: Lab) -> None:
 
 def test_a_page_loaded_again_finds_the_moment_again(trial: Lab) -> None:
     trial.player(1).slider.fill("4")
+    trial.player(1).expect_at(4, 7)
     assert trial.run(2).startswith("4 7")
     trial.menu("File", "Save Notebook")
     expect(trial.page.locator(".jp-mod-dirty")).to_have_count(0)

@@ -132,7 +132,7 @@ def test_clicks_send_and_harm_while_start_consuming_blocks(lab_with_tap: Lab) ->
     lab = lab_with_tap
     lab.run(5)
     view = lab.player(5)
-    expect(view.root).to_have_attribute("data-awake", "true", timeout=PATIENCE)
+    expect(view.root).to_have_attribute("data-awake", "true")
     lab.start(6)
     output = lab.cell(6).locator(".jp-OutputArea")
     expect(output).to_contain_text("begun")
@@ -185,10 +185,10 @@ def test_the_broker_is_stopped_by_a_click_and_comes_back(lab_with_tap: Lab) -> N
     if os.environ.get("MQLAB_BROKER") == "docker":
         pytest.skip("the container is shared with other tests; see tests/broker/test_docker.py")
     view = lab_with_tap.player(1)
-    expect(view.root).to_have_attribute("data-awake", "true", timeout=PATIENCE)
+    expect(view.root).to_have_attribute("data-awake", "true")
     view.mark("broker:stop").click()
     expect(view.svg.get_by_text("⚠ The broker was stopped")).to_be_visible()
-    expect(view.svg.get_by_text("✕ cut off")).not_to_have_count(0, timeout=PATIENCE)
+    expect(view.svg.get_by_text("✕ cut off")).not_to_have_count(0)
     view.mark("broker:start").click()
     expect(view.svg.get_by_text("⚠ The broker is there again")).to_be_visible(timeout=2 * PATIENCE)
     expect(view.svg.get_by_text("0 ready", exact=True)).to_have_count(2)  # the messages were transient

@@ -13,6 +13,7 @@ from world import ANSWERS, OTHERWISE, SCENARIOS, run_all, without
 from mqlab.broker.node import Node
 
 RECORDED = json.loads(ANSWERS.read_text(encoding="utf-8"))
+RETRIES = 2
 Played = Callable[[str], list[Any]]
 
 
@@ -34,6 +35,11 @@ def play(request: pytest.FixtureRequest, node: Node, made: Callable[[Path], Any]
 
     def transcript(name: str) -> list[Any]:
         heard = played[name]
+        otherwise = SCENARIOS[name].ours or (old and SCENARIOS[name].differs)
+        for _ in range(RETRIES if name.startswith("timeouts-") and not otherwise else 0):
+            if heard == RECORDED[name]:
+                break  # a machine that pauses at the wrong moment is no answer where times matter
+            heard = run_all([name], node)[name]
         if isinstance(heard, BaseException):
             raise heard
         return heard

@@ -57,10 +57,15 @@ class Stage {
     const gone = new Set(this.items.keys());
     const now = performance.now();
     let scenery = 0;
+    const used = new Set();
     let cursor = this.svg.firstElementChild;
     for (const child of picture.children) {
       const keyed = child.hasAttribute("data-key");
-      const key = keyed ? child.dataset.key : `${child.tagName} ${scenery++}`;
+      // What can be clicked stays the same element, and so the focus, and a click that has begun, stay with it.
+      const { click } = child.dataset;
+      let key = keyed ? child.dataset.key : click ? `click ${click}` : `${child.tagName} ${scenery++}`;
+      while (used.has(key)) key += "+";
+      used.add(key);
       const place = takePlace(child);
       const from = takePoint(child, "data-from");
       const to = takePoint(child, "data-to");
@@ -100,7 +105,10 @@ class Stage {
       }
     }
     if (focused !== undefined && !this.svg.contains(document.activeElement)) {
-      this.svg.querySelector(`[data-click="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+      // A button that has become its opposite (slow, fast) has the same verb.
+      const alike = [focused, focused.replace(/:.*/, ":")].map(CSS.escape);
+      const next = this.svg.querySelector(`[data-click="${alike[0]}"]`) ?? this.svg.querySelector(`[data-click^="${alike[1]}"]`);
+      next?.focus({ preventScroll: true });
     }
     if (this.moving.size && !this.frame) this.frame = requestAnimationFrame(this.tick);
   }

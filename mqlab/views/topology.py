@@ -22,6 +22,7 @@ SCALE = 0.8  # of the tokens
 STEP = SIZE * SCALE + 4
 LANE = SIZE * SCALE + 10
 ROW = LANE + 38  # a queue with the line above it
+BUTTONS = 42  # height of their row
 PERSON = 58  # height of a producer or consumer
 GAP = 12
 PRODUCERS, EXCHANGES, DEEPER, CONSUMERS = (8, 148), (206, 322), (366, 482), (782, 992)
@@ -199,10 +200,15 @@ def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: s
     bottom = max(where.height, 96.0) + 8
     if not (state.connections or state.queues or state.exchanges):
         scene.append(text(WIDTH / 2, 56, "Nobody has connected yet.", "mq-soft mq-middle"))
-    bottom = _draw_buttons(state, bottom, faults, stoppable, send, scene)
+    buttons = _buttons(state, faults, stoppable, send)
+    top = -BUTTONS if buttons else 0  # above the picture: what grows must not push them from under the reader's hand
+    x = _draw_buttons(buttons, float(top), scene)
+    if state.trouble:
+        scene.append(text(x + 4, (top or bottom) + 21, f"⚠ {state.trouble}", "mq-note"))
+        bottom += 0 if buttons else BUTTONS
     scene.append(text(PRODUCERS[0], bottom + 14, _balance(state), "mq-soft"))
     picture = svg.SVG(
-        viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(bottom + 26)),
+        viewBox=svg.ViewBoxSpec(0, top, WIDTH, round(bottom + 26) - top),
         class_=["mq-picture"],
         extra={"role": "img", "aria-label": plain(str(state))},
         elements=scene + tokens,
@@ -414,8 +420,8 @@ def way(x: float, y: float, to_x: float, to_y: float, kind: str = "mq-way") -> l
     return [line, svg.Polygon(points=tip, class_=["mq-tip"])]
 
 
-def _draw_buttons(state: State, y: float, faults: bool, stoppable: bool, send: str, scene: list[svg.Element]) -> float:
-    """Draw what the reader can do besides; return where the picture goes on."""
+def _buttons(state: State, faults: bool, stoppable: bool, send: str) -> list[tuple[str, str, str]]:
+    """Return what the reader can do besides: the name of the click, the button's words, what it does."""
     buttons = [(f"send:{send}", f"▸ {send}", f"{send}: publish a message")] if send else []
     if faults and state.trouble.startswith("The network is slow"):
         buttons.append(("slow:0", "Fast network", "Let the network be fast again"))
@@ -425,6 +431,11 @@ def _draw_buttons(state: State, y: float, faults: bool, stoppable: bool, send: s
         buttons.append(("broker:start", "Start the broker", "Start the broker again"))
     elif stoppable:
         buttons.append(("broker:stop", "Stop the broker", "Stop the broker, as when its machine fails"))
+    return buttons
+
+
+def _draw_buttons(buttons: list[tuple[str, str, str]], y: float, scene: list[svg.Element]) -> float:
+    """Draw a row of buttons; return where it ends."""
     x = float(PRODUCERS[0])
     for action, name, words in buttons:
         width = 26 + 9 * len(name)
@@ -436,9 +447,7 @@ def _draw_buttons(state: State, y: float, faults: bool, stoppable: bool, send: s
             )
         )
         x += width + 10
-    if state.trouble:
-        scene.append(text(x + 4, y + 21, f"⚠ {state.trouble}", "mq-note"))
-    return y + 42 if buttons or state.trouble else y
+    return x
 
 
 def _balance(state: State) -> str:

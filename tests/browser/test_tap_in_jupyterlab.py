@@ -133,11 +133,18 @@ def test_clicks_send_and_harm_while_start_consuming_blocks(lab_with_tap: Lab) ->
     lab.run(5)
     view = lab.player(5)
     expect(view.root).to_have_attribute("data-awake", "true")
+    slow = view.mark("slow:0.2").element_handle()
     lab.start(6)
     output = lab.cell(6).locator(".jp-OutputArea")
     expect(output).to_contain_text("begun")
-    view.mark("slow:0.2").click()
+    expect(view.svg.get_by_text("rival", exact=True)).to_be_visible()
+    assert slow.get_attribute("data-click") == "slow:0.2", (
+        "the picture has more in it, and a button is the same element"
+    )
+    view.mark("slow:0.2").focus()
+    lab.page.keyboard.press("Enter")
     expect(view.svg.get_by_text("⚠ The network is slow: 200 ms each way")).to_be_visible()
+    expect(view.mark("slow:0")).to_be_focused()  # which it has become
     view.mark("slow:0").click()
     expect(view.svg.get_by_text("⚠ The network is fast again")).to_be_visible()
     view.mark("send:You publish").click()

@@ -18,7 +18,8 @@ def test_broken_input_is_answered_and_nobody_else_notices(caplog: pytest.LogCapt
     with caplog.at_level(logging.ERROR):
         for n in range(INPUTS):
             codes.add(attacked.take(broken(chance, attacked.whole), chance))
-            assert not caplog.records, f"the broker made a mistake at input {n}"
+            ours = [record for record in caplog.records if record.name.startswith("mqlab")]
+            assert not ours, f"the broker made a mistake at input {n}"
             if n % 100 == 0:
                 assert attacked.witness_is_served()
                 attacked.tidy()

@@ -36,8 +36,8 @@ def test_every_moment_of_a_life_has_a_picture_with_each_key_once_inside_its_boun
         root = ET.fromstring(picture)
         keys = [child.attrib["data-key"] for child in root if "data-key" in child.attrib]
         assert len(keys) == len(set(keys))
-        _, _, width, height = map(float, root.attrib["viewBox"].split())
-        assert all(0 < x < width and 0 < y < height for x, y in tokens(picture).values())
+        _, top, width, height = map(float, root.attrib["viewBox"].split())
+        assert all(0 < x < width and 0 < y < height + top for x, y in tokens(picture).values())
         assert picture == draw(trace.state(state.moment), faults=True, stoppable=True, send="You publish")
 
 
@@ -55,6 +55,21 @@ def test_it_tells_what_is_declared_and_where_each_message_is() -> None:
     copied = tokens(draw(trace.state(first_route)))
     assert {"m:m1", "m:m1/2"} == set(copied)
     assert copied["m:m1"][1] != copied["m:m1/2"][1]
+
+
+def test_buttons_stay_where_they_are_as_the_picture_grows() -> None:
+    trace = lived()
+
+    def rows(moment: int) -> list[str]:
+        root = ET.fromstring(draw(trace.state(moment), faults=True, stoppable=True, send="You publish"))
+        buttons = [each for each in root if each.get("data-click", "").startswith(("send:", "slow:", "broker:"))]
+        left, top, _, _ = root.attrib["viewBox"].split()
+        return [left, top, *(ET.tostring(each, encoding="unicode") for each in buttons)]
+
+    assert len(rows(0)) == 5
+    calm = [state.moment for state in trace.states(0, len(trace) + 1) if not state.trouble]
+    assert len(calm) > 30
+    assert [moment for moment in calm if rows(moment) != rows(0)] == []
 
 
 def test_what_is_worked_out_looks_otherwise() -> None:

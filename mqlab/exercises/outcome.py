@@ -46,11 +46,11 @@ class Outcome:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        parts = [f"<strong>{self._headline}</strong> {_marked_up(self.message)}"]
+        parts = [f"<strong>{self._headline}</strong> {marked_up(self.message)}"]
         if self.printed:
             parts.append(f"Your code printed:<pre style='margin:0'>{html.escape(self.printed.rstrip())}</pre>")
         if self._advice:
-            parts.append(_marked_up(f"Stuck? `lab.hint({self.exercise})`"))
+            parts.append(marked_up(f"Stuck? `lab.hint({self.exercise})`"))
         body = "".join(f"<div>{part}</div>" for part in parts)
         return (
             f"<div role='status' style='border-left:0.4em solid {_COLOURS[self.status]}; padding:0.4em 0.8em; "
@@ -72,6 +72,6 @@ class Note:
         return self.text
 
 
-def _marked_up(text: str) -> str:
+def marked_up(text: str) -> str:
     """Return the text as HTML, what stands in backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")

@@ -1,7 +1,7 @@
 """The learner's progress: a small JSON file in their own folder.
 
 Its shape: {"labs": {"05": {"1": {"solved": "2026-11-23T10:00:00+01:00", "hints": 2, "asked": 1}}},
-"notebooks": {"01": {"finished": "2026-11-23T09:30:00+01:00"}}}.
+"notebooks": {"01": {"finished": "2026-11-23T09:30:00+01:00", "quiz": {"1": {"tries": 2, "right": "2026-…"}}}}}.
 """
 
 import json
@@ -54,6 +54,26 @@ def finish(notebook: str) -> None:
     """Note that the learner has come to the end of a notebook, and when they first did; says so."""
     _update(("notebooks", notebook), lambda facts: facts.setdefault("finished", _now()))
     print(f"● Notebook {notebook} is done. Your map is in notebook 00.")
+
+
+def answered(notebook: str) -> set[int]:
+    """Return the numbers of the questions of a notebook's quiz that were answered right."""
+    quiz = load().get("notebooks", {}).get(notebook, {}).get("quiz", {})
+    return {int(n) for n, facts in quiz.items() if "right" in facts}
+
+
+def answer(notebook: str, question: int, right: bool) -> set[int]:
+    """Note an answer to a question of a notebook's quiz, and when it first was right; return those answered right."""
+
+    def note(facts: dict[str, Any]) -> None:
+        if "right" in facts:
+            return
+        facts["tries"] = facts.get("tries", 0) + 1
+        if right:
+            facts["right"] = _now()
+
+    _update(("notebooks", notebook, "quiz", str(question)), note)
+    return answered(notebook)
 
 
 def mark_solved(lab: str, exercise: int) -> None:
@@ -117,10 +137,19 @@ def _well_formed(progress: Any) -> bool:
     labs, notebooks = progress.get("labs", {}), progress.get("notebooks", {})
     if not isinstance(notebooks, dict) or not all(isinstance(facts, dict) for facts in notebooks.values()):
         return False
+    if not all(_answers(facts.get("quiz", {})) for facts in notebooks.values()):
+        return False
     return isinstance(labs, dict) and all(
         isinstance(lab, dict)
         and all(n.isdecimal() and isinstance(facts, dict) and _sound(facts) for n, facts in lab.items())
         for lab in labs.values()
+    )
+
+
+def _answers(quiz: Any) -> bool:
+    return isinstance(quiz, dict) and all(
+        n.isdecimal() and isinstance(facts, dict) and isinstance(facts.get("tries", 0), int)
+        for n, facts in quiz.items()
     )
 
 

@@ -1,11 +1,13 @@
 """Notebook 01 in a real JupyterLab, in both themes: run all, steer with mouse and keyboard, be the producer."""
 
+import re
 from collections.abc import Callable
 
+from axe_playwright_python.sync_playwright import Axe
 from jupyter_page import Lab
 from playwright.sync_api import Locator, Page, expect
 
-PICTURE, MOMENT, PRODUCER, RIVALS = 13, 19, 22, 39  # cells
+PICTURE, MOMENT, PRODUCER, RIVALS, QUIZ = 13, 19, 22, 39, 42  # cells
 
 
 def test_run_all_and_steer(theme: str, lab: Lab, screenshot: Callable[[Page | Locator, str], None]) -> None:
@@ -53,3 +55,30 @@ def test_run_all_and_steer(theme: str, lab: Lab, screenshot: Callable[[Page | Lo
     view.expect_at(30, 30)
     view.still()
     screenshot(view.root, f"01-rivals-{theme}")
+
+
+def test_the_quiz_by_mouse_keyboard_and_screen_reader(theme: str, lab: Lab, screenshot: Callable[..., None]) -> None:
+    lab.open("01-fifo-principle.ipynb")
+    lab.run_all()
+    quiz = lab.cell(QUIZ).get_by_role("group", name="Quiz")
+    first = quiz.get_by_role("group", name="1. A queue holds A, B, C")
+    said = first.get_by_role("status")
+    expect(said).to_be_empty()
+    first.get_by_role("radio", name="D").check()
+    expect(said).to_contain_text("✕ Not quite. D was put last")
+    # By keyboard: the arrows choose, and the notebook's cell stays the same.
+    lab.page.keyboard.press("ArrowUp")
+    expect(first.get_by_role("radio", name="C")).to_be_checked()
+    expect(said).to_contain_text("✓ Right. The gets take A, B and C")
+    expect(quiz).to_contain_text("1 of 5 answered right.")
+    lab.page.keyboard.press("Tab")
+    lab.page.keyboard.press("ArrowDown")
+    second = quiz.get_by_role("group", name="2. The producer and the consumer")
+    expect(second.get_by_role("radio", name="… must work")).to_be_checked()
+    expect(second.get_by_role("status")).to_contain_text("✕ Not quite.")
+    expect(lab.cell(QUIZ)).to_have_class(re.compile("jp-mod-active"))
+    screenshot(quiz, f"01-quiz-{theme}")
+    found = Axe().run(lab.page, context=".mqlab-quiz").response
+    assert [each["id"] for each in found["violations"] if each["impact"] in ("serious", "critical")] == []
+    lab.run(QUIZ)
+    expect(quiz).to_contain_text("1 of 5 answered right.")

@@ -67,38 +67,12 @@ PIDS = "print(os.getpid(), tap._process.pid, tap.url)"
 GROWN = "print(len(tap.trace), tap.trace.first, tap.trace.state().published, tap.problems)"
 
 LOAD = """
-import sys, time, threading, pika
-url, seconds, rate = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-def connect():
-    return pika.BlockingConnection(pika.URLParameters(url))
-over = threading.Event()
-def consume():
-    with connect() as connection, connection.channel() as channel:
-        channel.basic_qos(prefetch_count=200)
-        taken = 0
-        for method, _, _ in channel.consume("load", inactivity_timeout=0.5):
-            if method:
-                taken += 1
-                if taken % 20 == 0:
-                    channel.basic_ack(method.delivery_tag, multiple=True)
-            elif over.is_set():
-                channel.basic_ack(0, multiple=True)
-                break
-        print("taken", taken)
-with connect() as connection, connection.channel() as channel:
-    channel.queue_declare("load", durable=True)
-    worker = threading.Thread(target=consume)
-    worker.start()
-    began, sent = time.perf_counter(), 0
-    while (now := time.perf_counter() - began) < seconds:
-        for _ in range(min(500, int(now * rate) - sent)):
-            channel.basic_publish("", "load", bytes(1024))
-            sent += 1
-        time.sleep(0.01)
-    print("sent", sent, "rate", round(sent / (time.perf_counter() - began)))
-    over.set()
-    worker.join(60)
-"""
+import sys
+from tap import steady
+_, url, seconds, rate = sys.argv
+sent, taken, took = steady(url, url, float(seconds), int(rate), "load")
+print("sent", sent, "rate", round(sent / took), "taken", taken)
+"""  # a process of its own: the load must not share one with what is measured
 
 COUNT_FRAMES = """async ([root, ms]) => {
     let frames = 0, moved = 0, last = "";
@@ -210,7 +184,10 @@ def main(seconds: float = float(os.environ.get("MQLAB_SECONDS", "60"))) -> None:
 def load(lab: Lab, ours: list[int], url: str, seconds: float) -> None:
     """5,000 messages a second through the tap while the page shows them."""
     program = subprocess.Popen(
-        [sys.executable, "-c", LOAD, url, str(seconds), "5000"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOAD, url, str(seconds), "5000"],
+        cwd=Path(__file__).parent,  # where tap.py is
+        stdout=subprocess.PIPE,
+        text=True,
     )
     time.sleep(1)
     moments: list[int] = []

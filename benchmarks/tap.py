@@ -34,10 +34,10 @@ KEEP = pika.BasicProperties(delivery_mode=1)
 
 
 @contextlib.contextmanager
-def channel(url: str) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
+def channel(url: str, queue: str = QUEUE) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
     with pika.BlockingConnection(pika.URLParameters(url)) as connection, connection.channel() as opened:
-        opened.queue_declare(QUEUE, durable=True)
-        opened.queue_purge(QUEUE)
+        opened.queue_declare(queue, durable=True)
+        opened.queue_purge(queue)
         yield opened
 
 
@@ -149,21 +149,27 @@ def fill(ending: str) -> Trace:
     return trace
 
 
-def minute(rabbit: Broker, seconds: float = 60, rate: int = 5_000) -> None:
-    """Publish and consume at a steady rate through a tap, and look at the memory of both processes and at the delay."""
-    tap = rabbit.watch()
-    connection = pika.BlockingConnection(pika.URLParameters(tap.url_as("Campus")))
-    sender = connection.channel()
-    sender.queue_declare(QUEUE, durable=True)
-    sender.queue_purge(QUEUE)
+def steady(
+    send: str,
+    take: str,
+    seconds: float,
+    rate: int,
+    queue: str = QUEUE,
+    each: Callable[[float, int, int], None] = lambda now, sent, taken: None,
+) -> tuple[int, int, float]:
+    """Publish at a steady rate to one address while a consumer takes all of it at another; messages of 1 kB.
+
+    `each(now, sent, taken)` is called about a hundred times a second. Returns how many were sent and taken, and the
+    seconds that the publishing took.
+    """
     taken = 0
     over = threading.Event()
 
     def work() -> None:
         nonlocal taken
-        with pika.BlockingConnection(pika.URLParameters(tap.url_as("Olu"))) as own, own.channel() as opened:
+        with pika.BlockingConnection(pika.URLParameters(take)) as connection, connection.channel() as opened:
             opened.basic_qos(prefetch_count=200)
-            for method, _, _ in opened.consume(QUEUE, inactivity_timeout=0.5):
+            for method, _, _ in opened.consume(queue, inactivity_timeout=0.5):
                 if method:
                     taken += 1
                     if taken % 20 == 0:
@@ -172,29 +178,40 @@ def minute(rabbit: Broker, seconds: float = 60, rate: int = 5_000) -> None:
                     opened.basic_ack(0, multiple=True)
                     break
 
-    worker = threading.Thread(target=work)
-    worker.start()
+    with channel(send, queue) as opened:
+        worker = threading.Thread(target=work)
+        worker.start()
+        began, sent = time.perf_counter(), 0
+        while (now := time.perf_counter() - began) < seconds:
+            for _ in range(min(500, int(now * rate) - sent)):
+                opened.basic_publish("", queue, BODY, KEEP)
+                sent += 1
+            each(now, sent, taken)
+            time.sleep(0.01)
+        took = time.perf_counter() - began
+        over.set()
+        worker.join(LIMIT)
+    return sent, taken, took
+
+
+def minute(rabbit: Broker, seconds: float = 60, rate: int = 5_000) -> None:
+    """Publish and consume at a steady rate through a tap, and look at the memory of both processes and at the delay."""
+    tap = rabbit.watch()
     processes = [psutil.Process(), psutil.Process(tap._process.pid)]
-    began, sent = time.perf_counter(), 0
     marks = [seconds * part for part in (0.25, 0.5, 0.75, 1)]
-    while (now := time.perf_counter() - began) < seconds:
-        for _ in range(min(500, int(now * rate) - sent)):
-            sender.basic_publish("", QUEUE, BODY, KEEP)
-            sent += 1
+
+    def each(now: float, sent: int, taken: int) -> None:
         if marks and now >= marks[0]:
             memory = [f"{process.memory_info().rss / 1e6:.0f}" for process in processes]
             so_far = f"{sent:,} sent, {taken:,} taken, {len(tap.trace):,} events"
             print(f"  after {marks.pop(0):.0f} s: {so_far}; notebook's and tap's memory in MB: {' and '.join(memory)}")
-        time.sleep(0.01)
-    took = time.perf_counter() - began
-    over.set()
-    worker.join(LIMIT)
+
+    sent, taken, took = steady(tap.url_as("Campus"), tap.url_as("Olu"), seconds, rate, each=each)
     print(f"  {sent / took:,.0f} messages a second for {took:.0f} s, {taken:,} of {sent:,} taken")
     assert not tap.problems, tap.problems[:3]
     state = tap.settle(LIMIT).state()
     left = state.ready + state.unacked
     print(f"  the trace says: {state.published:,} published, {left} still there, ended: {dict(state.ended)}")
-    connection.close()
     tap.close()
 
 

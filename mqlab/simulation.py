@@ -12,6 +12,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from mqlab.theory import offered_load
+
 Times = NDArray[np.float64]
 
 BATCHES = 20
@@ -73,8 +75,7 @@ def simulate(
     them (None: any number). variation: that of the processing time, its variance over its mean squared (0: always the
     same; 1: exponential). seed: the same one gives the same run. ValueError: a number that makes no sense.
     """
-    if not (arrival_rate > 0 and service_rate > 0):
-        raise ValueError(f"Rates are greater than 0; these are {arrival_rate:g} and {service_rate:g}.")
+    offered_load(arrival_rate, service_rate)  # refuses rates that make no sense
     if messages < 1 or consumers < 1 or variation < 0 or (room is not None and room < consumers):
         raise ValueError(
             "There is at least one message and one consumer, a variation is not negative, and there is room for "
@@ -83,9 +84,9 @@ def simulate(
     random = np.random.default_rng(seed)
     arrived = np.cumsum(random.exponential(1 / arrival_rate, messages))
     work = processing_times(random, service_rate, messages, variation)
-    if room is not None:
-        return _with_room(arrived, work, consumers, room)
-    begun = arrived + waiting_times(arrived, work) if consumers == 1 else _many(arrived, work, consumers)
+    if consumers > 1 or room is not None:
+        return _one_by_one(arrived, work, consumers, room)
+    begun = arrived + waiting_times(arrived, work)
     return Run(arrived, begun, begun + work, 0)
 
 
@@ -108,30 +109,20 @@ def waiting_times(arrived: Times, work: Times) -> Times:
     return level - np.minimum.accumulate(level, axis=-1)
 
 
-def _many(arrived: Times, work: Times, consumers: int) -> Times:
-    """Return when the work on each message begins, which goes to the consumer that is free first."""
+def _one_by_one(arrived: Times, work: Times, consumers: int, room: int | None) -> Run:
+    """Run messages through a queue, each to the consumer that is free first; who finds no room is lost."""
     free = [0.0] * consumers
-    begun = []
-    for at, takes in zip(arrived.tolist(), work.tolist(), strict=True):
-        begins = at if at > free[0] else free[0]
-        begun.append(begins)
-        heapq.heapreplace(free, begins + takes)
-    return np.array(begun)
-
-
-def _with_room(arrived: Times, work: Times, consumers: int, room: int) -> Run:
-    """Run messages through a queue of limited room; who finds it full is lost."""
-    free = [0.0] * consumers
-    inside: list[float] = []  # when each of those that are there is done: a heap
+    inside: list[float] = []  # when each of those that are there is done: a heap, kept where room is limited
     kept = []
     for at, takes in zip(arrived.tolist(), work.tolist(), strict=True):
-        while inside and inside[0] <= at:
-            heapq.heappop(inside)
-        if len(inside) == room:
-            continue
         begins = at if at > free[0] else free[0]
+        if room is not None:
+            while inside and inside[0] <= at:
+                heapq.heappop(inside)
+            if len(inside) == room:
+                continue
+            heapq.heappush(inside, begins + takes)
         heapq.heapreplace(free, begins + takes)
-        heapq.heappush(inside, begins + takes)
         kept.append((at, begins, begins + takes))
     came, begun, done = np.array(kept).reshape(-1, 3).T
     return Run(came, begun, done, len(arrived) - len(kept))

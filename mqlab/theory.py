@@ -70,7 +70,7 @@ def mg1(arrival_rate: float, service_rate: float, variation: float = 1.0) -> Ave
 
 def mm1k(arrival_rate: float, service_rate: float, room: int) -> Averages:
     """One consumer and room for K messages, the one in work among them; who finds it full is lost. Never overloaded."""
-    load = _offered(arrival_rate, service_rate)
+    load = offered_load(arrival_rate, service_rate)
     room = _count(room, "room")
     # The greatest term is 1, so that no power overflows.
     weights = [load ** (n - room if load > 1 else n) for n in range(room + 1)]
@@ -83,6 +83,13 @@ def mm1k(arrival_rate: float, service_rate: float, room: int) -> Averages:
     return Averages(busy, throughput, lost, total_time - 1 / service_rate, total_time, present - busy, present)
 
 
+def offered_load(arrival_rate: float, service_rate: float) -> float:
+    """Return how many consumers are kept busy on average: arrivals / service. ValueError: a rate is not above 0."""
+    if not (arrival_rate > 0 and service_rate > 0):
+        raise ValueError(f"Rates are greater than 0; these are {arrival_rate:g} and {service_rate:g}.")
+    return arrival_rate / service_rate
+
+
 def erlang_b(consumers: int, load: float) -> float:
     """Return the part of the arrivals that is turned away, where nobody may wait; load = arrivals / service."""
     blocked = 1.0
@@ -93,8 +100,7 @@ def erlang_b(consumers: int, load: float) -> float:
 
 def erlang_c(consumers: int, load: float) -> float:
     """Return the part of the arrivals that has to wait, where all may. Overloaded: when the load reaches c."""
-    if load >= consumers:
-        raise Overloaded(_too_much(load / consumers))
+    _stable(load, consumers)
     blocked = erlang_b(consumers, load)
     return consumers * blocked / (consumers - load * (1 - blocked))
 
@@ -117,16 +123,9 @@ def _averages(arrival_rate: float, service_rate: float, waiting_time: float, uti
     return Averages(utilization, arrival_rate, 0.0, waiting_time, total_time, waiting, present)
 
 
-def _offered(arrival_rate: float, service_rate: float) -> float:
-    if not (arrival_rate > 0 and service_rate > 0):
-        raise ValueError(f"Rates are greater than 0; these are {arrival_rate:g} and {service_rate:g}.")
-    return arrival_rate / service_rate
-
-
 def _load(arrival_rate: float, service_rate: float, consumers: int) -> float:
-    load = _offered(arrival_rate, service_rate)
-    if load >= _count(consumers, "number of consumers"):
-        raise Overloaded(_too_much(load / consumers))
+    load = offered_load(arrival_rate, service_rate)
+    _stable(load, consumers)
     return load
 
 
@@ -142,8 +141,9 @@ def _rest(part: float) -> float:
     return 1 - part
 
 
-def _too_much(utilization: float) -> str:
-    return (
-        f"The consumers would have to work {utilization:.0%} of their time, so the queue grows without end and has no "
-        "averages. Let fewer messages arrive, work faster, or add a consumer."
-    )
+def _stable(load: float, consumers: int) -> None:
+    if load >= _count(consumers, "number of consumers"):
+        raise Overloaded(
+            f"The consumers would have to work {load / consumers:.0%} of their time, so the queue grows without end "
+            "and has no averages. Let fewer messages arrive, work faster, or add a consumer."
+        )

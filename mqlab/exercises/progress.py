@@ -58,22 +58,25 @@ def finish(notebook: str) -> None:
 
 def answered(notebook: str) -> set[int]:
     """Return the numbers of the questions of a notebook's quiz that were answered right."""
-    quiz = load().get("notebooks", {}).get(notebook, {}).get("quiz", {})
-    return {int(n) for n, facts in quiz.items() if "right" in facts}
+    return _right(load().get("notebooks", {}).get(notebook, {}).get("quiz", {}))
 
 
 def answer(notebook: str, question: int, right: bool) -> set[int]:
     """Note an answer to a question of a notebook's quiz, and when it first was right; return those answered right."""
 
-    def note(facts: dict[str, Any]) -> None:
+    def note(quiz: dict[str, Any]) -> None:
+        facts = quiz.setdefault(str(question), {})
         if "right" in facts:
             return
         facts["tries"] = facts.get("tries", 0) + 1
         if right:
             facts["right"] = _now()
 
-    _update(("notebooks", notebook, "quiz", str(question)), note)
-    return answered(notebook)
+    return _right(_update(("notebooks", notebook, "quiz"), note))
+
+
+def _right(quiz: dict[str, Any]) -> set[int]:
+    return {int(n) for n, facts in quiz.items() if "right" in facts}
 
 
 def mark_solved(lab: str, exercise: int) -> None:

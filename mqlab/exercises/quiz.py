@@ -71,7 +71,7 @@ class Quiz(anywidget.AnyWidget):
                 }
                 for question in asked
             ],
-            _solved=sorted(progress.answered(notebook)),
+            _solved=self._numbers(progress.answered(notebook)),
         )
         self.on_msg(self._hear)
 
@@ -89,8 +89,10 @@ class Quiz(anywidget.AnyWidget):
             case {"question": int(n), "choice": int(c)} if 0 < n <= len(self.asked):
                 choices = self.asked[n - 1].choices
                 if 0 <= c < len(choices):
-                    solved = progress.answer(self.notebook, n, choices[c].right)
-                    self._solved = sorted(solved & set(range(1, len(self.asked) + 1)))
+                    self._solved = self._numbers(progress.answer(self.notebook, n, choices[c].right))
+
+    def _numbers(self, solved: set[int]) -> list[int]:
+        return [n for n in range(1, len(self.asked) + 1) if n in solved]  # a quiz may have got shorter since
 
 
 def _unfolding(n: int, question: Question) -> str:

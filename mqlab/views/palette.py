@@ -63,6 +63,19 @@ _SCENE = """
 .mq-small .mq-label { font-size: 12px; }
 .mq-badge { fill: #111111; font-family: var(--mq-font); font-size: 11px; text-anchor: middle; }
 """
+_CARD = """
+.mqlab {
+  box-sizing: border-box;
+  max-width: 1080px;
+  margin: 4px 0;
+  color: var(--mq-ink);
+  background: var(--mq-paper);
+  border: 1px solid color-mix(in srgb, var(--mq-line) 45%, transparent);
+  border-radius: 10px;
+  font-family: var(--mq-font);
+  line-height: 1.5;
+}
+"""
 _FONT = "DejaVu Sans"
 
 
@@ -82,7 +95,7 @@ def css() -> str:
 .mqlab {{ {_variables(LIGHT)} {font} }}
 @media (prefers-color-scheme: dark) {{ body:not([data-jp-theme-light]) .mqlab {{ {_variables(DARK)} }} }}
 [data-jp-theme-light="false"] .mqlab {{ {_variables(DARK)} }}
-{_SCENE}{_colours()}
+{_CARD}{_SCENE}{_colours()}
 """
 
 

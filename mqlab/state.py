@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from mqlab.event import Event
 
 LIVE = ("published", "ready", "requeued", "unacked")
+# How troubles begin that last until they are ended: pictures have a button for the end then.
+SLOW, STOPPED = "The network is slow", "The broker was stopped"
 DEFAULT = "(default)"  # what the exchange without a name is called here
 ENDED = ("acked", "dead-lettered", "expired", "dropped", "returned")
 SHOWN_DONE = 12  # a consumer remembers this many of the messages it has finished

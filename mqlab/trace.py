@@ -228,6 +228,11 @@ class Traced(Protocol):
     trace: Trace
 
 
+def trace_of(what: Trace | Traced) -> Trace:
+    """Return a trace itself, or that of what has one."""
+    return what if isinstance(what, Trace) else what.trace
+
+
 class PutGet(Protocol):
     """What `watch` needs of a queue: the learner's own class will do."""
 
@@ -297,9 +302,8 @@ class Blocking:
 
     def __init__(self, queue: Queue[Any], name: str, trace: Trace) -> None:
         self.queue, self.name, self.trace = queue, name, trace
-        self._changed = (
-            threading.Condition()
-        )  # held while the queue changes and while that is told: so the order is true
+        # Held while the queue changes and while that is told: so the order is true.
+        self._changed = threading.Condition()
         self._inside: deque[tuple[str, Any]] = deque()
         self._held: dict[str, list[str]] = {}
         self._count = 0

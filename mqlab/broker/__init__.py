@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Broker", "BrokerError", "release", "start", "start_shared", "status", "stop"]
 
 KINDS = ("auto", "docker", "local", "embedded")
+PRIVATE = {"local": local, "embedded": embedded}  # kinds that are a node of the learner's own
 Say = Callable[[str], None]
 
 
@@ -153,7 +154,7 @@ def halt(kind: str) -> None:
     if kind == "docker":
         docker.halt()
     else:
-        private.halt({"local": local, "embedded": embedded}[kind].folder())
+        private.halt(PRIVATE[kind].folder())
 
 
 def resume(kind: str) -> None:
@@ -161,7 +162,7 @@ def resume(kind: str) -> None:
     if kind == "docker":
         docker.resume()
     else:
-        private.resume({"local": local, "embedded": embedded}[kind].folder())
+        private.resume(PRIVATE[kind].folder())
 
 
 def _node(kind: str, say: Say, kept: bool = False) -> Node:

@@ -22,9 +22,9 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from mqlab.broker import watch
 from mqlab.broker.node import BrokerError, Node, in_path
 from mqlab.saving import state_from_json
+from mqlab.state import SLOW, STOPPED
 from mqlab.trace import LIMIT, Event, Trace
 
-STOPPED = "The broker was stopped"
 NOT_OURS = "This broker is not one of this course's own, so it is not stopped from here."
 START = 20.0  # seconds that the tap's process may take to be ready
 Act = Callable[[], object]
@@ -112,7 +112,7 @@ class Tap:
 
     def slow(self, seconds: float) -> None:
         """Let what passes take so many seconds longer, each way; 0 for no longer."""
-        why = f"The network is slow: {seconds * 1000:,.0f} ms each way" if seconds else "The network is fast again"
+        why = f"{SLOW}: {seconds * 1000:,.0f} ms each way" if seconds else "The network is fast again"
         self._order({"slow": seconds, "why": why})
 
     @property

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import svg
 
 from mqlab.state import ENDED, Consumer, Message, Queue, State, first
-from mqlab.trace import Trace, Traced
+from mqlab.trace import Trace, Traced, trace_of
 from mqlab.views.player import Player
-from mqlab.views.shapes import SIZE, arrow, box, clickable, cut, plain, text, token
+from mqlab.views.shapes import SIZE, arrow, box, canvas, clickable, cut, text, token
 from mqlab.views.words import says
 
 WIDTH = 1000
@@ -28,13 +28,7 @@ def draw(state: State, *, puts: bool = False, gets: bool = False) -> str:
     for queue in state.queues.values():
         y = _draw_queue(state, queue, y, puts, gets, elements, tokens)
     elements.append(text(_PRODUCER[0], y + 20, _balance(state), "mq-soft"))
-    picture = svg.SVG(
-        viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(y + 32)),
-        class_=["mq-picture"],
-        extra={"role": "img", "aria-label": plain(str(state))},
-        elements=elements + tokens,
-    )
-    return str(picture)
+    return canvas(WIDTH, round(y + 32), str(state), elements + tokens)
 
 
 def _draw_queue(
@@ -152,7 +146,7 @@ def show(
 
     With `on_put` and `on_get` a click on a producer or consumer calls them with (queue name, its name).
     """
-    trace = what if isinstance(what, Trace) else what.trace
+    trace = trace_of(what)
 
     def picture(state: State) -> str:
         return draw(state, puts=on_put is not None, gets=on_get is not None)

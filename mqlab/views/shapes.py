@@ -18,6 +18,18 @@ def plain(words: str, quote: bool = True) -> str:
     return escape("".join(each if each.isprintable() else "�" for each in words), quote)
 
 
+def canvas(width: float, height: float, words: str, elements: list[svg.Element], top: float = 0) -> str:
+    """Return a whole picture as SVG; `words` say to those who cannot see it what it shows."""
+    return str(
+        svg.SVG(
+            viewBox=svg.ViewBoxSpec(0, top, width, height),
+            class_=["mq-picture"],
+            extra={"role": "img", "aria-label": plain(words)},
+            elements=elements,
+        )
+    )
+
+
 def text(x: float, y: float, words: str, kind: str = "") -> svg.Text:
     """Return a text; `kind` holds the classes that make it soft, bold, centred or right-aligned."""
     return svg.Text(x=x, y=y, text=plain(words, quote=False), class_=["mq-text", *kind.split()])

@@ -10,10 +10,10 @@ from math import ceil, floor, log10
 import svg
 
 from mqlab.state import LIVE, Message, State
-from mqlab.trace import Trace, Traced
+from mqlab.trace import Trace, Traced, trace_of
 from mqlab.views.palette import LOOKS
 from mqlab.views.player import Player
-from mqlab.views.shapes import at, box, cut, outline, plain, text
+from mqlab.views.shapes import at, box, canvas, cut, outline, plain, text
 from mqlab.views.words import says
 
 WIDTH = 1000
@@ -70,13 +70,8 @@ def draw(state: State, *, rows: int = ROWS) -> str:
     bars: list[svg.Element] = [_bar(message, TOP + (n + 0.5) * ROW, x, end) for n, message in enumerate(latest)]
     scene += _legend(bottom, older)
     scene += _measures(state, bottom + 30)
-    picture = svg.SVG(
-        viewBox=svg.ViewBoxSpec(0, 0, WIDTH, round(bottom + 112)),
-        class_=["mq-picture"],
-        extra={"role": "img", "aria-label": plain(f"{len(latest)} messages over time. {'; '.join(told(state))}")},
-        elements=scene + bars,
-    )
-    return str(picture)
+    words = f"{len(latest)} messages over time. {'; '.join(told(state))}"
+    return canvas(WIDTH, round(bottom + 112), words, scene + bars)
 
 
 def _number(message: Message) -> int:
@@ -147,5 +142,5 @@ def _measures(state: State, y: float) -> list[svg.Element]:
 
 def show(what: Trace | Traced, *, rows: int = ROWS, title: str = "Timeline") -> Player:
     """Show a trace, or that of a tap or a watched queue, as bars over time."""
-    trace = what if isinstance(what, Trace) else what.trace
+    trace = trace_of(what)
     return Player(trace, lambda state: draw(state, rows=rows), says=says, title=title)

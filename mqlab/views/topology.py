@@ -11,10 +11,10 @@ from typing import Protocol, runtime_checkable
 
 import svg
 
-from mqlab.state import DEFAULT, ENDED, Consumer, Message, Queue, State, first
-from mqlab.trace import Trace
+from mqlab.state import DEFAULT, ENDED, SLOW, STOPPED, Consumer, Message, Queue, State, first
+from mqlab.trace import Trace, trace_of
 from mqlab.views.player import Player
-from mqlab.views.shapes import SIZE, box, clickable, label, plain, text, token
+from mqlab.views.shapes import SIZE, box, canvas, clickable, label, text, token
 from mqlab.views.words import says
 
 WIDTH = 1000
@@ -207,13 +207,7 @@ def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: s
         scene.append(text(x + 4, (top or bottom) + 21, f"⚠ {state.trouble}", "mq-note"))
         bottom += 0 if buttons else BUTTONS
     scene.append(text(PRODUCERS[0], bottom + 14, _balance(state), "mq-soft"))
-    picture = svg.SVG(
-        viewBox=svg.ViewBoxSpec(0, top, WIDTH, round(bottom + 26) - top),
-        class_=["mq-picture"],
-        extra={"role": "img", "aria-label": plain(str(state))},
-        elements=scene + tokens,
-    )
-    return str(picture)
+    return canvas(WIDTH, round(bottom + 26) - top, str(state), scene + tokens, top)
 
 
 def _small(message: Message, x: float, y: float, came_from: tuple[float, float] | None = None) -> svg.G:
@@ -423,11 +417,11 @@ def way(x: float, y: float, to_x: float, to_y: float, kind: str = "mq-way") -> l
 def _buttons(state: State, faults: bool, stoppable: bool, send: str) -> list[tuple[str, str, str]]:
     """Return what the reader can do besides: the name of the click, the button's words, what it does."""
     buttons = [(f"send:{send}", f"▸ {send}", f"{send}: publish a message")] if send else []
-    if faults and state.trouble.startswith("The network is slow"):
+    if faults and state.trouble.startswith(SLOW):
         buttons.append(("slow:0", "Fast network", "Let the network be fast again"))
     elif faults:
         buttons.append(("slow:0.2", "Slow network", "Slow the network by 200 ms each way"))
-    if stoppable and state.trouble.startswith("The broker was stopped"):
+    if stoppable and state.trouble.startswith(STOPPED):
         buttons.append(("broker:start", "Start the broker", "Start the broker again"))
     elif stoppable:
         buttons.append(("broker:stop", "Stop the broker", "Stop the broker, as when its machine fails"))
@@ -490,7 +484,7 @@ def show(
     On a tap the reader can cut connections and slow the network by a click, and stop the broker if it is the course's
     own. With `on_send` there is a producer that is the reader: each click calls it.
     """
-    trace, tap = (what, None) if isinstance(what, Trace) else (what.trace, what)
+    trace, tap = trace_of(what), None if isinstance(what, Trace) else what
     hurt = faults and tap is not None
     stoppable = hurt and tap is not None and tap.can_stop_broker
 

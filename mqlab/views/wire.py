@@ -10,9 +10,9 @@ import svg
 from mqlab import frames
 from mqlab.event import Event
 from mqlab.state import State
-from mqlab.trace import Trace, Traced
+from mqlab.trace import Trace, Traced, trace_of
 from mqlab.views.player import Player
-from mqlab.views.shapes import at, box, clickable, cut, plain, text
+from mqlab.views.shapes import at, box, canvas, clickable, cut, text
 from mqlab.views.words import says
 
 WIDTH = 1000
@@ -72,13 +72,7 @@ def draw(state: State, *, folded: Collection[tuple[str, int]] = (), opened: str 
             moving.append(_row(line, column[line.event.connection], TOP + (n + 0.5) * ROW, folded, opened))
     scene += _panel(next((line.event for line in lines if line.key == opened), None), bottom, bool(lines))
     words = f"{state.framed:,} frames so far" + (f", the last: {_words(lines[-1].event)}" if lines else "")
-    picture = svg.SVG(
-        viewBox=svg.ViewBoxSpec(0, 0, WIDTH, bottom + 8),
-        class_=["mq-picture"],
-        extra={"role": "img", "aria-label": plain(words)},
-        elements=scene + moving,
-    )
-    return str(picture)
+    return canvas(WIDTH, bottom + 8, words, scene + moving)
 
 
 def _lifeline(name: str, x: float, bottom: float, room: float) -> list[svg.Element]:
@@ -180,7 +174,7 @@ def _wrapped(words: str, most: int) -> list[str]:
 
 def show(what: Trace | Traced, *, title: str = "The wire") -> Player:
     """Show the frames of a trace, or of a tap; a click on a channel folds it, one on a frame lists its fields."""
-    trace = what if isinstance(what, Trace) else what.trace
+    trace = trace_of(what)
     folded: set[tuple[str, int]] = set()
     opened = ""
 

@@ -4,21 +4,19 @@ Names that are not defined on a run from top to bottom are found by ruff (F821),
 """
 
 import itertools
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
+from stored import NOTEBOOKS, SOLUTIONS, code_cells, read, tags, texts
 
 from mqlab import paths
 
-NOTEBOOKS = sorted(path for path in paths.NOTEBOOKS.glob("*.ipynb") if not path.name.startswith("00"))
-SOLUTIONS = sorted(paths.SOLUTIONS.glob("*.ipynb"))
-ALL = [*sorted(paths.NOTEBOOKS.glob("*.ipynb")), *SOLUTIONS]
+LESSONS = [path for path in NOTEBOOKS if not path.name.startswith("00")]
+ALL = [*NOTEBOOKS, *SOLUTIONS]
 MOST_LINES, USUAL_LINES = 14, 6  # of a code cell, the longest and the mean
 NAMES = "Ines"  # which codespell would mend
 WORDS = (800, 1_700)  # of a notebook's prose
@@ -31,13 +29,9 @@ AGES = {
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)|href=['\"]([^'\"]+)")
 
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_notebook = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 each = pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
-
-
-def read(path: Path) -> nbformat.NotebookNode:
-    return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
 
 
 def prose(path: Path) -> list[str]:
@@ -73,7 +67,7 @@ def test_a_notebook_opens_and_closes_as_all_do(path: Path) -> None:
     for part in ("**What you will see** · ", "**What you need** · ", "**How long** · about "):
         assert part in opening
     assert [name for _, name in headings(path)][-2:] == ["Quiz", "Recap"]
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    code = [cell.source for cell in code_cells(path)]
     assert f'quiz.show("{number}")' in code[-2] and code[-1] == f'progress.finish("{number}")'
     assert sum("**Predict.**" in text for text in prose(path)) >= 4
 
@@ -96,20 +90,14 @@ def test_a_lab_opens_and_closes_as_all_do(path: Path) -> None:
 def test_it_is_as_long_as_a_lesson(path: Path) -> None:
     words = sum(len(text.split()) for text in prose(path))
     assert WORDS[0] <= words <= WORDS[1], words
-    lengths = [len(cell.source.splitlines()) for cell in read(path).cells if cell.cell_type == "code"]
+    lengths = [len(cell.source.splitlines()) for cell in code_cells(path)]
     assert max(lengths) <= MOST_LINES and sum(lengths) / len(lengths) <= USUAL_LINES
 
 
 @each
 def test_nothing_in_an_output_ages(path: Path) -> None:
-    found = []
-    for cell in read(path).cells:
-        if "nbval-ignore-output" in cell.metadata.get("tags", []):
-            continue
-        for output in cell.get("outputs", []):
-            data = {kind: text for kind, text in output.get("data", {}).items() if not kind.startswith("image/")}
-            shown = json.dumps([output.get("text"), output.get("evalue"), data], ensure_ascii=False)
-            found += [(what, match[0]) for what, form in AGES.items() for match in re.finditer(form, shown)]
+    shown = [texts(cell.outputs) for cell in code_cells(path) if "nbval-ignore-output" not in tags(cell)]
+    found = [(what, match[0]) for what, form in AGES.items() for each in shown for match in re.finditer(form, each)]
     assert found == []
 
 

@@ -1,47 +1,21 @@
 """The notebooks as they are stored, and the labs made from them. That they still run as stored: pytest --nbval."""
 
 import ast
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
+from stored import LABS, NOTEBOOKS, SOLUTIONS, code_cells, read, tags, texts
 
 from mqlab import exercises, paths
 from mqlab.authoring import build
 from mqlab.exercises import source, verdict
 
-NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
-SOLUTIONS = sorted(paths.SOLUTIONS.glob("*.ipynb"))
-LABS = sorted(paths.LABS.glob("*.ipynb"))
 PRIVATE = re.compile(r"(/home/|/root/|/tmp/|/var/|/Users/|\b[A-Z]:\\\\?\w|amqps?://[^\s'\"@]*:[^\s'\"@]*@)")
 
 stored = pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: f"{path.parent.name}/{path.stem}")
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
-
-
-def read(path: Path) -> nbformat.NotebookNode:
-    return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-
-
-def code_cells(path: Path) -> list[nbformat.NotebookNode]:
-    return [cell for cell in read(path).cells if cell.cell_type == "code"]
-
-
-def tags(cell: nbformat.NotebookNode) -> list[str]:
-    found: list[str] = cell.metadata.get("tags", [])
-    return found
-
-
-def texts(outputs: list[Any]) -> str:
-    """Return all that a cell shows but pictures of pixels."""
-    kept = [
-        {**output, "data": {kind: data for kind, data in output.get("data", {}).items() if kind != "image/png"}}
-        for output in outputs
-    ]
-    return json.dumps(kept, ensure_ascii=False)
 
 
 @stored

@@ -4,6 +4,7 @@ import json
 from collections import deque
 
 import pytest
+from conservation import conserved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,11 +36,6 @@ events = st.builds(
     header=st.just(b""),
     body=st.just(b""),
 )
-
-
-def conserved(state: State) -> bool:
-    everywhere = state.in_exchange + state.ready + state.unacked + sum(state.ended.values())
-    return state.published + state.copied == everywhere
 
 
 def consistent(state: State) -> bool:

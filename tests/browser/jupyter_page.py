@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
@@ -129,6 +130,13 @@ class Lab:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
         self.cell(0).wait_for()
         self.idle()
+
+    def findings(self, context: str) -> list[tuple[str, list[str]]]:
+        """Return what axe-core finds serious or critical in this part of the page, with the places."""
+        found = Axe().run(self.page, context=context).response
+        assert len(found["passes"]) > 10, "there was something to judge"
+        serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+        return [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in serious]
 
     def close(self) -> None:
         """Close the window; its kernel ends with it."""

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pika
+from conservation import conserved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_programs import Player, programs
@@ -17,11 +18,6 @@ from mqlab.tap import Tap
 
 EXAMPLES = int(os.environ.get("MQLAB_PROGRAMS", "25"))
 LIMIT = 3.0  # seconds until the broker's counts are the tap's
-
-
-def conserved(state: State) -> bool:
-    everywhere = state.in_exchange + state.ready + state.unacked + sum(state.ended.values())
-    return state.published + state.copied == everywhere
 
 
 def held(state: State) -> dict[str, int | None]:

@@ -4,19 +4,14 @@ import json
 from collections.abc import Callable
 
 import pytest
+from conservation import conserved
 from programs import PROGRAMS, STORED, Run, play
 
 from mqlab import broker
-from mqlab.state import State
 from mqlab.trace import load
 from mqlab.views import topology
 
 RECORDED = json.loads(STORED.read_text(encoding="utf-8"))
-
-
-def conserved(state: State) -> bool:
-    everywhere = state.in_exchange + state.ready + state.unacked + sum(state.ended.values())
-    return state.published + state.copied == everywhere
 
 
 @pytest.mark.usefixtures("rabbit")

@@ -202,9 +202,10 @@ def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: s
         scene.append(text(WIDTH / 2, 56, "Nobody has connected yet.", "mq-soft mq-middle"))
     buttons = _buttons(state, faults, stoppable, send)
     top = -BUTTONS if buttons else 0  # above the picture: what grows must not push them from under the reader's hand
-    x = _draw_buttons(buttons, float(top), scene)
+    row = top + 2.0 if buttons else bottom
+    x = _draw_buttons(buttons, row, scene)
     if state.trouble:
-        scene.append(text(x + 4, (top or bottom) + 21, f"⚠ {state.trouble}", "mq-note"))
+        scene.append(text(x + 4, row + 21, f"⚠ {state.trouble}", "mq-note"))
         bottom += 0 if buttons else BUTTONS
     scene.append(text(PRODUCERS[0], bottom + 14, _balance(state), "mq-soft"))
     return canvas(WIDTH, round(bottom + 26) - top, str(state), scene + tokens, top)

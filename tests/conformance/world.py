@@ -38,6 +38,7 @@ class Scenario:
 
     Reasons, where there are any: `differs`, why RabbitMQ 3.10 answers otherwise; `absent`, why it is not even asked: it
     knows nothing of the matter and would only let us wait; `ours`, why the embedded broker answers otherwise.
+    `chance`: why RabbitMQ itself may answer otherwise now and then; it is played again then, some times.
     `alone`: it wants a broker to itself, of which it needs this: limits, alarms, stop or kill.
     """
 
@@ -47,6 +48,7 @@ class Scenario:
     absent: str = ""
     ours: str = ""
     alone: str = ""
+    chance: str = ""
 
 
 def scenario(play: Callable[[Any], Any] | None = None, suffix: str = "", **reasons: str) -> Any:

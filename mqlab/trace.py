@@ -307,6 +307,7 @@ class Blocking:
         self._inside: deque[tuple[str, Any]] = deque()
         self._held: dict[str, list[str]] = {}
         self._count = 0
+        self._closed = False
         trace.tell("declare", queue=name, facts={"limit": queue.maxsize})
 
     def put(self, item: Any, by: str = "producer", timeout: float = 10) -> None:
@@ -341,6 +342,12 @@ class Blocking:
             for message in self._held.pop(by, []):
                 self.trace.tell("ack", message=message, queue=self.name, who=by)
 
+    def close(self) -> None:
+        """Let nobody wait any longer: who does, or would have to, gets Full or Empty at once."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def _waiting(self, act: Callable[[], Any], refusal: type[Exception], verb: str, by: str, timeout: float) -> Any:
         """Return what `act` does, once it is not refused any more; tell the wait, if there is one."""
         end: float | None = None
@@ -353,7 +360,7 @@ class Blocking:
                     if timeout > 0:
                         self.trace.tell("wait", queue=self.name, who=by, why=verb)
                 left = end - time.monotonic()
-                if left > 0 and self._changed.wait(left):
+                if left > 0 and not self._closed and self._changed.wait(left):
                     continue
                 if timeout > 0:
                     self.trace.tell("go-on", queue=self.name, who=by)

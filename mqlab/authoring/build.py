@@ -181,7 +181,7 @@ def _merged(outputs: Iterable[Any]) -> list[Any]:
 
 def _formatted(text: str) -> str:
     """Return the text of a notebook's file with its code formatted by ruff."""
-    config = str(paths.ROOT / "pyproject.toml")
+    config = str(paths.ROOT / "notebooks" / ".ruff.toml")
     command = [sys.executable, "-m", "ruff", "format", "--config", config, "--stdin-filename", "notebook.ipynb", "-"]
     done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", timeout=60, check=False)
     if done.returncode:

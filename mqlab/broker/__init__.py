@@ -57,14 +57,16 @@ class Broker:
     def watch(self, **options: Any) -> "Tap":
         """Return a tap: a second address, on which everything is passed on unchanged and told to a trace.
 
-        Another call makes a new one and closes this one. Its address is `.url`, its trace `.trace`. Where a notebook
-        has a virtual host of its own, the broker is asked where each message goes (`firehose=False`: it is not). The
-        trace keeps the newest `limit` events (100,000).
+        Another call makes a new one and closes this one (`shared=False`: it does not). Its address is `.url`, its
+        trace `.trace`. Where a notebook has a virtual host of its own, the broker is asked where each message goes
+        (`firehose=False`: it is not). The trace keeps the newest `limit` events (100,000).
         """
         from mqlab import tap  # it stands on this package
 
         node = None if self.prefix else self._node
-        ours = {"halt": lambda: halt(self.kind), "resume": lambda: resume(self.kind)} if self.kind in KINDS else {}
+        ours: dict[str, Any] = {}
+        if self.kind in KINDS:
+            ours = {"halt": lambda: halt(self.kind), "resume": lambda: resume(self.kind)}
         return tap.open_tap(self.url, node, **ours, **options)
 
     def __str__(self) -> str:

@@ -128,7 +128,8 @@ def question_about(error: BaseException, answers: tuple[Any, ...], seconds: floa
 
 def _learners_line(traceback: TracebackType | None, answers: tuple[Any, ...]) -> str:
     """Return the innermost line of the learner's own code in a traceback as "line 3: `...`", or ""."""
-    theirs = [answer.__globals__ for answer in answers if hasattr(answer, "__globals__")]
+    parts = [part for answer in answers for part in (vars(answer).values() if isinstance(answer, type) else (answer,))]
+    theirs = [part.__globals__ for part in parts if hasattr(part, "__globals__")]
     found = ""
     while traceback is not None:
         frame = traceback.tb_frame

@@ -3,147 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
-import pika
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import AMQPError, ChannelClosedByBroker, ChannelWrongStateError, ConnectionClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
 from mqlab import campus
-from mqlab.exercises import Exercise, NotYet, Overtime, limit, returned
+from mqlab.exercises import Exercise, NotYet, Overtime, bench, limit, returned
 
-SECONDS = 3.0  # for one call of an answer
 MOST_TRIES = 100  # failed mails, after which a worker is taken for one that only tries again
-
-Work = Callable[[campus.Event], None]
-Answer = TypeVar("Answer")
-
-
-# ---- the bench: queues of the check's own, and what is seen from outside
-
-
-def _connect(broker: Any) -> BlockingConnection:
-    return BlockingConnection(pika.URLParameters(broker.url))
-
-
-@contextmanager
-def _channel(broker: Any) -> Iterator[BlockingChannel]:
-    with _connect(broker) as connection, connection.channel() as channel:
-        yield channel
-
-
-@contextmanager
-def _queue(broker: Any, name: str, events: list[campus.SignUp] | None = None) -> Iterator[str]:
-    """Give a queue with these events in it (None: the name of a queue that is not there); delete it at the end."""
-    queue: str = broker.name(name)
-    with _channel(broker) as channel:
-        channel.queue_delete(queue)
-        if events is not None:
-            channel.queue_declare(queue, durable=True)
-    if events:
-        _publish(broker, queue, events)
-    try:
-        yield queue
-    finally:
-        with _channel(broker) as channel:
-            channel.queue_delete(queue)
-
-
-def _publish(broker: Any, queue: str, events: list[campus.SignUp]) -> None:
-    keep = pika.BasicProperties(content_type="application/json", delivery_mode=pika.DeliveryMode.Persistent)
-    with _channel(broker) as channel:
-        channel.confirm_delivery()
-        for event in events:
-            channel.basic_publish("", queue, campus.to_bytes(event), keep)
-
-
-def _ready(broker: Any, queue: str) -> int:
-    """Return how many messages are ready in the queue."""
-    with _channel(broker) as channel:
-        return int(channel.queue_declare(queue, passive=True).method.message_count)
-
-
-def _left(broker: Any, queue: str) -> list[campus.Event]:
-    """Take all ready messages from the queue and return their events."""
-    with _channel(broker) as channel:
-        return [campus.from_bytes(body) for _, _, body in _taken(channel, queue)]
-
-
-def _taken(channel: BlockingChannel, queue: str) -> Iterator[tuple[Any, Any, bytes]]:
-    while True:
-        method, properties, body = channel.basic_get(queue, auto_ack=True)
-        if method is None:
-            return
-        yield method, properties, body
-
-
-def _lend(broker: Any, answer: Callable[[BlockingChannel], Answer], still_running: str) -> Answer:
-    """Return `answer(channel)` on a connection of its own, which is closed in any case.
-
-    NotYet: with `still_running` when the time is over, or about what RabbitMQ refused.
-    """
-    connection = _connect(broker)
-    try:
-        with limit(SECONDS):
-            channel = connection.channel()
-            value = answer(channel)
-            if channel.is_open:
-                channel.basic_qos(prefetch_count=0)  # asks and waits: a late refusal of what was sent comes out here
-            return value
-    except Overtime:
-        raise NotYet(still_running) from None
-    except (ChannelClosedByBroker, ConnectionClosedByBroker) as error:
-        raise NotYet(_refusal(error)) from None
-    except ChannelWrongStateError:
-        raise NotYet(
-            "Your code uses a channel that is closed. RabbitMQ closes a channel after a mistake on it. Do you "
-            "acknowledge a message on the channel that brought it?"
-        ) from None
-    finally:
-        _close(connection)
-
-
-def _close(connection: BlockingConnection) -> None:
-    """Hang up, whatever state the answer has left the connection in."""
-    with suppress(AMQPError, Overtime), limit(SECONDS):
-        if connection.is_open:
-            connection.close()
-
-
-def _refusal(error: ChannelClosedByBroker | ConnectionClosedByBroker) -> str:
-    """Return a question about what the broker refused."""
-    code, text = error.reply_code, error.reply_text
-    if code == 541 and "transient" in text:
-        return (
-            "RabbitMQ refused your queue and closed the connection (541): it is neither durable nor exclusive. "
-            "Which word lets a queue outlive a restart?"
-        )
-    if code == 404 and "no exchange" in text:
-        return (
-            "RabbitMQ closed your channel (404): there is no exchange of that name. "
-            "Which exchange is always there, and what is its name?"
-        )
-    if code == 404:
-        return "RabbitMQ closed your channel (404): there is no queue of that name. Which queue were you given?"
-    if code == 406 and "delivery tag" in text:
-        return (
-            "RabbitMQ closed your channel (406): it does not wait for an ack with that delivery tag. Do you "
-            "acknowledge each message once, with its own tag, on the channel that brought it, and without `auto_ack`?"
-        )
-    if code == 406 and "inequivalent" in text:
-        return "RabbitMQ closed your channel (406): the queue is there already, made otherwise. Is yours durable?"
-    return f"RabbitMQ refused something ({code} {text.split(' - ')[0]}). What did your code ask for?"
-
-
-def _names(events: list[Any]) -> str:
-    return ", ".join(event.name for event in events) or "nobody"
-
-
-def _some(n: int, what: str = "message") -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
 
 # ---- 1 publish
 
@@ -151,17 +21,17 @@ def _some(n: int, what: str = "message") -> str:
 def check_publish(broker: Any, publish_sign_ups: Callable[..., object]) -> str:
     """Call the answer twice, each time on a new connection, and fetch what is in the queue."""
     people = campus.sign_ups(4)
-    with _queue(broker, "check-publish") as queue:
+    with bench.queue(broker, "check-publish") as queue:
 
         def publish(some: list[campus.SignUp]) -> None:
             stuck = "Your function was still running after 3 s. What does it wait for?"
-            _lend(broker, lambda channel: publish_sign_ups(channel, queue, some), stuck)
+            bench.lend(broker, lambda channel: publish_sign_ups(channel, queue, some), stuck)
 
         publish(people[:2])
         publish(people[2:])
         _expect_durable(broker, queue)
-        with _channel(broker) as channel:
-            found = list(_taken(channel, queue))
+        with bench.channel(broker) as channel:
+            found = list(bench.taken(channel, queue))
     if not found:
         raise NotYet(
             "The queue is there, but it is empty. With which routing key did you publish? "
@@ -174,9 +44,11 @@ def check_publish(broker: Any, publish_sign_ups: Callable[..., object]) -> str:
     if events == people[2:]:
         raise NotYet("The check called your function twice, and the first two people are gone. Who emptied the queue?")
     if len(events) != len(people):
-        raise NotYet(f"{_some(len(people), 'sign-up')} came in, {_some(len(events))} went out. Is each sent once?")
+        raise NotYet(
+            f"{bench.some(len(people), 'sign-up')} came in, {bench.some(len(events))} went out. Is each sent once?"
+        )
     if events != people:
-        raise NotYet(f"The people should be {_names(people)}, in this order. Whom did you send, and when?")
+        raise NotYet(f"The people should be {bench.names(people)}, in this order. Whom did you send, and when?")
     if any(properties.content_type != "application/json" for _, properties, _ in found):
         raise NotYet("The bodies are JSON, but the messages do not say so. Which property tells a consumer?")
     if any(properties.delivery_mode != 2 for _, properties, _ in found):
@@ -190,7 +62,7 @@ def check_publish(broker: Any, publish_sign_ups: Callable[..., object]) -> str:
 def _expect_durable(broker: Any, queue: str) -> None:
     """Ask (by NotYet) when there is no such queue, or when it would not be there after a restart."""
     try:
-        with _channel(broker) as channel:
+        with bench.channel(broker) as channel:
             channel.queue_declare(queue, passive=True)
     except ChannelClosedByBroker:
         raise NotYet(
@@ -198,7 +70,7 @@ def _expect_durable(broker: Any, queue: str) -> None:
             "given, and may it outlive your connection?"
         ) from None
     try:
-        with _channel(broker) as channel:
+        with bench.channel(broker) as channel:
             channel.queue_declare(queue, durable=True)
     except ChannelClosedByBroker as error:
         if "'durable'" in error.reply_text:
@@ -219,18 +91,18 @@ def check_take(broker: Any, take: Callable[..., object]) -> str:
         "What makes it stop after the last one?"
     )
     worked: list[Any] = []
-    with _queue(broker, "check-take", people) as queue:
+    with bench.queue(broker, "check-take", people) as queue:
 
         def three(channel: BlockingChannel) -> int:
             take(channel, queue, 3, worked.append)
-            return _consumers(broker, queue)
+            return bench.consumers(broker, queue)
 
         refused, consumers = None, 0
         try:
-            consumers = _lend(broker, three, endless)
+            consumers = bench.lend(broker, three, endless)
         except NotYet as question:
             refused = question
-        left = _left(broker, queue)
+        left = bench.left(broker, queue)
     if 0 < len(worked) <= 3 and len(left) < 2:
         raise NotYet(
             "Those you should have left in the queue are gone too. "
@@ -249,7 +121,7 @@ def check_take(broker: Any, take: Callable[..., object]) -> str:
     if len(worked) != 3:
         raise NotYet(f"Three were to be taken, and `work` was called {len(worked)} times. Where do you count?")
     if worked != people[:3]:
-        raise NotYet(f"{_names(people[:3])} came first, but you worked on {_names(worked)}. In which order?")
+        raise NotYet(f"{bench.names(people[:3])} came first, but you worked on {bench.names(worked)}. In which order?")
     if left == people:
         raise NotYet(
             "The work was done, but all five messages are in the queue again. Who tells RabbitMQ that three are done, "
@@ -258,70 +130,48 @@ def check_take(broker: Any, take: Callable[..., object]) -> str:
     again = [event for event in worked if event in left]
     if again:
         raise NotYet(
-            f"{_names(again)} was worked on and is in the queue again. Do you acknowledge before you leave the loop?"
+            f"{bench.names(again)} was worked on and is in the queue again. "
+            "Do you acknowledge before you leave the loop?"
         )
     if consumers:
         raise NotYet(
             "The work is done, but your consumer is still there, and RabbitMQ goes on sending to it. Who cancels it?"
         )
     _expect_acks_after_work(broker, take)
-    with _queue(broker, "check-take", people[:2]) as queue:
+    with bench.queue(broker, "check-take", people[:2]) as queue:
         stuck = "With exactly as many messages as it should take, your function waits for one more. When do you count?"
-        _lend(broker, lambda channel: take(channel, queue, 2, lambda event: None), stuck)
-        if _ready(broker, queue):
+        bench.lend(broker, lambda channel: take(channel, queue, 2, lambda event: None), stuck)
+        if bench.ready(broker, queue):
             raise NotYet("Two were there, two were to be taken, and the queue is not empty. Which ack is missing?")
     return "Three taken and done, two still in the queue, and nobody lost when the work failed."
 
 
-def _consumers(broker: Any, queue: str) -> int:
-    with _channel(broker) as channel:
-        return int(channel.queue_declare(queue, passive=True).method.consumer_count)
-
-
-class WorkFailed(Exception):
-    """What the work of a check raises, as the work of a real worker would."""
-
-
-def _fails_once_at(n: int, done: list[campus.Event]) -> Work:
-    """Return work that notes what it has done in `done`, and fails at the n-th call."""
-    calls = 0
-
-    def work(event: campus.Event) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == n:
-            raise WorkFailed("the mail server does not answer")
-        done.append(event)
-
-    return work
-
-
 def _all_gone_at_first_failure(broker: Any, take: Callable[..., object]) -> bool:
-    with _queue(broker, "check-take", campus.sign_ups(5)) as queue:
-        with suppress(WorkFailed):
-            _lend(broker, lambda channel: take(channel, queue, 3, _fails_once_at(1, [])), "")
-        return _ready(broker, queue) == 0
+    with bench.queue(broker, "check-take", campus.sign_ups(5)) as queue:
+        with suppress(bench.WorkFailed):
+            bench.lend(broker, lambda channel: take(channel, queue, 3, bench.fails_once_at(1, [])), "")
+        return bench.ready(broker, queue) == 0
 
 
 def _expect_acks_after_work(broker: Any, consume: Callable[..., object]) -> None:
     """Ask (by NotYet) when `consume(channel, queue, 3, work)` loses, or does twice, what failing work leaves."""
     people = campus.sign_ups(5)
     done: list[campus.Event] = []
-    with _queue(broker, "check-take", people) as queue:
+    with bench.queue(broker, "check-take", people) as queue:
         stuck = "The work failed at the second message, and your function still runs after 3 s. What does it wait for?"
-        with suppress(WorkFailed):
-            _lend(broker, lambda channel: consume(channel, queue, 3, _fails_once_at(2, done)), stuck)
-        left = _left(broker, queue)
+        with suppress(bench.WorkFailed):
+            bench.lend(broker, lambda channel: consume(channel, queue, 3, bench.fails_once_at(2, done)), stuck)
+        left = bench.left(broker, queue)
     lost = [event for event in people if event not in done and event not in left]
     if lost:
         raise NotYet(
-            f"The work failed at {people[1].name}, and now {_names(lost)} is gone. "
+            f"The work failed at {people[1].name}, and now {bench.names(lost)} is gone. "
             "Did you acknowledge after the work, or before?"
         )
     twice = [event for event in done if event in left]
     if twice:
         raise NotYet(
-            f"The work failed at {people[1].name}, and {_names(twice)}, who was done, is in the queue again. "
+            f"The work failed at {people[1].name}, and {bench.names(twice)}, who was done, is in the queue again. "
             "Do you acknowledge each message, or all at the end?"
         )
 
@@ -347,38 +197,38 @@ def check_mails(broker: Any, send_welcome_mails: Callable[..., object]) -> str:
         tries += 1
         if tries == MOST_TRIES:
             raise _OnlyTriesAgain
-        raise WorkFailed("the mail server does not answer")
+        raise bench.WorkFailed("the mail server does not answer")
 
     endless = "Your worker was still running after 3 s. How does it notice that nobody is left?"
-    with _queue(broker, "check-mails", people) as queue:
+    with bench.queue(broker, "check-mails", people) as queue:
         try:
-            with suppress(WorkFailed):
-                _lend(broker, lambda channel: send_welcome_mails(channel, queue, dying), endless)
+            with suppress(bench.WorkFailed):
+                bench.lend(broker, lambda channel: send_welcome_mails(channel, queue, dying), endless)
         except _OnlyTriesAgain:
             raise NotYet(
                 f"The mail server was down, and your worker called it {MOST_TRIES} times without a pause. "
                 "What should a worker do that cannot work?"
             ) from None
-        _lend(broker, lambda channel: send_welcome_mails(channel, queue, mailed.append), endless)
-        left = _left(broker, queue)
+        bench.lend(broker, lambda channel: send_welcome_mails(channel, queue, mailed.append), endless)
+        left = bench.left(broker, queue)
     missing = [event for event in people if event not in mailed]
     twice = [event for event in people if mailed.count(event) > 1]
     lost = [event for event in missing if event not in left]
     if lost == people[2:]:
         raise NotYet(
-            f"The mail server died at {people[2].name}. After the repair {_names(lost)} never got a mail. "
+            f"The mail server died at {people[2].name}. After the repair {bench.names(lost)} never got a mail. "
             "Only one mail was in the making: what had become of the other messages?"
         )
     if lost:
         raise NotYet(
-            f"The mail server died at {people[2].name}, and {_names(lost)} never got a mail. "
+            f"The mail server died at {people[2].name}, and {bench.names(lost)} never got a mail. "
             "What did RabbitMQ hear about that message, and was it true?"
         )
     if missing:
-        raise NotYet(f"{_names(missing)} still waits in the queue after the repair. Why did your worker stop?")
+        raise NotYet(f"{bench.names(missing)} still waits in the queue after the repair. Why did your worker stop?")
     if twice or left:
         raise NotYet(
-            f"Nobody was lost, but {_names(twice or left)} got a mail and is served again. "
+            f"Nobody was lost, but {bench.names(twice or left)} got a mail and is served again. "
             "When does RabbitMQ hear that a mail is done?"
         )
     return "The mail server died in the middle, and everybody got their mail: once."
@@ -392,25 +242,25 @@ def check_kept(broker: Any, kept: Callable[..., object]) -> str:
     opened: list[BlockingConnection] = []
 
     def connect() -> BlockingConnection:
-        opened.append(_connect(broker))
+        opened.append(bench.connect(broker))
         return opened[-1]
 
     try:
-        with _queue(broker, "check-kept", campus.sign_ups(2)) as queue:
+        with bench.queue(broker, "check-kept", campus.sign_ups(2)) as queue:
             try:
-                with limit(SECONDS):
+                with limit(bench.SECONDS):
                     numbers = kept(connect, queue, campus.sign_ups(3, first=3))
             except Overtime:
                 raise NotYet("Your function was still running after 3 s. What does it wait for?") from None
             except (ChannelClosedByBroker, ConnectionClosedByBroker) as error:
-                raise NotYet(_refusal(error)) from None
+                raise NotYet(bench.refusal(error)) from None
             hung_up = not any(connection.is_open for connection in opened)
             for connection in opened:
-                _close(connection)
-            really = len(_left(broker, queue))
+                bench.close(connection)
+            really = len(bench.left(broker, queue))
     finally:
         for connection in opened:
-            _close(connection)
+            bench.close(connection)
     returned(numbers, tuple, "kept")
     if len(opened) < 2 or not hung_up:
         raise NotYet(
@@ -427,7 +277,7 @@ def check_kept(broker: Any, kept: Callable[..., object]) -> str:
     if really == 4:
         raise NotYet("After your measurement one message is gone. Who told RabbitMQ that it was done?")
     if really != 5:
-        raise NotYet(f"2 and 3 make 5, but {_some(really)} are in the queue. Is each person published once?")
+        raise NotYet(f"2 and 3 make 5, but {bench.some(really)} are in the queue. Is each person published once?")
     if numbers != (2, 5, 4):
         raise NotYet(
             f"The check measured (2, 5, 4), your function gave back {numbers!r}. Do you ask RabbitMQ before you "
@@ -443,29 +293,29 @@ def check_serve(broker: Any, serve: Callable[..., object]) -> str:
     """Let the answer serve three, one that comes during the work, and one that comes a little later."""
     people = campus.sign_ups(5)
     done: list[campus.Event] = []
-    later = threading.Timer(0.3, lambda: _publish(broker, queue, people[4:]))
+    later = threading.Timer(0.3, lambda: bench.publish(broker, queue, people[4:]))
 
     def work(event: campus.Event) -> None:
         done.append(event)
         if event == people[2]:
-            _publish(broker, queue, people[3:4])
+            bench.publish(broker, queue, people[3:4])
         if event == people[3] and not later.ident:
             later.start()
 
     endless = (
         "Nothing had come for a long while, and your function still waited after 3 s. How does it learn of the quiet?"
     )
-    with _queue(broker, "check-serve", people[:3]) as queue:
+    with bench.queue(broker, "check-serve", people[:3]) as queue:
 
         def until_quiet(channel: BlockingChannel) -> tuple[object, int]:
-            return serve(channel, queue, work, 1.0), _consumers(broker, queue)
+            return serve(channel, queue, work, 1.0), bench.consumers(broker, queue)
 
         try:
-            count, consumers = _lend(broker, until_quiet, endless)
+            count, consumers = bench.lend(broker, until_quiet, endless)
         finally:
             if later.ident:  # it was started
                 later.join()
-        left = _left(broker, queue)
+        left = bench.left(broker, queue)
     if not done:
         raise NotYet("Three people waited, and nobody was served. Who calls `work`?")
     if len(set(done)) < len(done):
@@ -481,7 +331,7 @@ def check_serve(broker: Any, serve: Callable[..., object]) -> str:
             "Is a queue quiet as soon as it is empty?"
         )
     if left:
-        raise NotYet(f"Everybody was served, but {_names(left)} came back to the queue. Which ack is missing?")
+        raise NotYet(f"Everybody was served, but {bench.names(left)} came back to the queue. Which ack is missing?")
     if consumers:
         raise NotYet("All is quiet, but your consumer is still there. Who cancels it?")
     if count != 5:

@@ -138,6 +138,11 @@ class Tap:
         """Note in the trace, in words, what was done to the broker."""
         self._order({"trouble": why})
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing passes any more."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the tap; its connections are cut, the trace stays."""
         self._closing = True
@@ -194,8 +199,10 @@ class Tap:
         self._ready.put(None)
 
 
-def open_tap(url: str, node: Node | None, **options: Any) -> Tap:
-    """Return a new tap to this address; the one that this process had before is closed."""
+def open_tap(url: str, node: Node | None, *, shared: bool = True, **options: Any) -> Tap:
+    """Return a new tap to this address; the one that this process had before is closed (not with `shared` false)."""
+    if not shared:
+        return Tap(url, node, **options)
     old = _open.pop(url, None)
     if old:
         old.close()

@@ -1,5 +1,8 @@
 """Cutting an exercise cell into its solution and its starter."""
 
+import linecache
+from typing import Any
+
 import pytest
 
 from mqlab.exercises import source
@@ -46,3 +49,34 @@ def test_a_cell_without_markers_is_left_as_it_is() -> None:
 def test_wrong_markers_are_said(cell: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         source.parts(cell)
+
+
+DESK = """\
+class Desk:
+    def put(self, item):
+        "Put."
+        print(item)
+
+    def get(self):
+        return None
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "attempted"),
+    [
+        (DESK, False),
+        (DESK.replace('"Put."', "# put"), False),
+        (DESK.replace("print(item)", "self.item = item"), True),
+        (DESK + "\n    def __len__(self):\n        return 0\n", True),
+        (DESK + "\n    items = []\n", True),
+        ("def Desk():\n    pass\n", True),
+    ],
+)
+def test_a_class_is_attempted_when_one_of_its_members_differs(text: str, attempted: bool) -> None:
+    task = source.Task(DESK, DESK, "lab.check(1, Desk)", "")
+    file = f"<desk {hash(text)}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    names: dict[str, Any] = {}
+    exec(compile(text, file, "exec"), names)
+    assert source.attempted(task, (names["Desk"],)) is attempted

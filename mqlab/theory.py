@@ -108,7 +108,10 @@ def erlang_c(consumers: int, load: float) -> float:
 def waiting_percentile(arrival_rate: float, service_rate: float, part: float, consumers: int = 1) -> float:
     """Return the time that a part (0.99: 99 of 100) of the messages waits at most, M/M/c."""
     load = _load(arrival_rate, service_rate, consumers)
-    return max(0.0, log(erlang_c(consumers, load) / _rest(part)) / (consumers * service_rate - arrival_rate))
+    waits = erlang_c(consumers, load)
+    if waits <= _rest(part):
+        return 0.0
+    return log(waits / _rest(part)) / (consumers * service_rate - arrival_rate)
 
 
 def total_percentile(arrival_rate: float, service_rate: float, part: float) -> float:

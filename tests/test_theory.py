@@ -134,3 +134,7 @@ def test_what_cannot_be_is_said() -> None:
         waiting_percentile(0.5, 1, 99)
     with pytest.raises(ValueError, match="A variation is"):
         mg1(0.5, 1, -1)
+
+
+def test_in_a_team_far_too_big_nobody_waits() -> None:
+    assert waiting_percentile(0.2, 1, 0.99, 300) == 0

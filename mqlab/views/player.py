@@ -56,6 +56,7 @@ class Player(anywidget.AnyWidget):
 
     `draw(state)` returns an SVG picture (see `mqlab.views.queue.draw`); `says(trace, moment)` a sentence about the
     event that led to a moment; `on_click(action)` is called for a click on an element with `data-click="action"`.
+    `live` says that others add to the trace meanwhile; its text then leaves out what is a matter of chance.
     While a cell is running such calls come in another thread.
     """
 
@@ -76,7 +77,9 @@ class Player(anywidget.AnyWidget):
         says: Callable[[Trace, int], str] | None = None,
         on_click: Callable[[str], object] | None = None,
         title: str = "Queue",
+        live: bool = False,
     ) -> None:
+        self._live = live
         self.trace, self._draw, self._says = trace, draw, says or (lambda trace, moment: "")
         self._handlers = [on_click] if on_click else []
         self._moment: int | None = None  # None: the newest, whichever that is
@@ -131,6 +134,8 @@ class Player(anywidget.AnyWidget):
         super().close()
 
     def __repr__(self) -> str:
+        if self._live:
+            return f"{self._title} (live)"
         at, length = self.at, len(self.trace)
         sentence = self._says(self.trace, at)
         return f"{self._title}: {at} of {length} events" + (f". {sentence}" if sentence else "")

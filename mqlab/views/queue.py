@@ -157,4 +157,4 @@ def show(
         if call:
             call(queue, who)
 
-    return Player(trace, picture, says=says, on_click=click, title=title)
+    return Player(trace, picture, says=says, on_click=click, title=title, live=not isinstance(what, Trace))

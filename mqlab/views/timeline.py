@@ -36,14 +36,18 @@ def duration(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 100:
         return f"{seconds:.2f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def ticks(begin: float, end: float, most: int = 8) -> list[float]:
-    """Return round times from begin to end, at most so many: 1, 2 or 5 times a power of ten apart."""
+    """Return round times from begin to end, at most so many, as people divide seconds and minutes."""
     raw = max(end - begin, 1e-6) / most
-    power = 10.0 ** floor(log10(raw))
+    unit = 60 if raw > 10 else 1
+    power = 10.0 ** floor(log10(raw / unit)) * unit
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999999)
+    if 10 < raw < 60:
+        step = 30 if raw <= 30 else 60
     first = ceil(begin / step - 1e-9)
     return [n * step for n in range(first, floor(end / step + 1e-9) + 1)]
 
@@ -125,7 +129,10 @@ def told(state: State) -> list[str]:
     acked = state.ended["acked"]
     if not acked:
         return ["No message has been acked yet, so there is nothing to measure"]
-    rate = f"{acked / state.t:,.1f} acked a second since the trace began" if state.t > 0 else "–"
+    rate = "–"
+    if state.t > 0:
+        unit, seconds = ("second", 1) if acked > 0.1 * state.t else ("minute", 60)
+        rate = f"{acked / state.t * seconds:,.1f} acked a {unit} since the trace began"
     lines = [f"Throughput: {rate}"]
     for name, total, place in (("Waiting", state.waiting, 0), ("Processing", state.processing, 1)):
         values = [each[place] for each in state.measured]
@@ -143,4 +150,4 @@ def _measures(state: State, y: float) -> list[svg.Element]:
 def show(what: Trace | Traced, *, rows: int = ROWS, title: str = "Timeline") -> Player:
     """Show a trace, or that of a tap or a watched queue, as bars over time."""
     trace = trace_of(what)
-    return Player(trace, lambda state: draw(state, rows=rows), says=says, title=title)
+    return Player(trace, lambda state: draw(state, rows=rows), says=says, title=title, live=not isinstance(what, Trace))

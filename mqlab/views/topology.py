@@ -505,4 +505,4 @@ def show(
             work = tap.stop_broker if rest == "stop" else tap.start_broker
             threading.Thread(target=work, name="mqlab-fault", daemon=True).start()
 
-    return Player(trace, picture, says=says, on_click=click, title=title)
+    return Player(trace, picture, says=says, on_click=click, title=title, live=tap is not None)

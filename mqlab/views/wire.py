@@ -191,5 +191,5 @@ def show(what: Trace | Traced, *, title: str = "The wire") -> Player:
             folded.symmetric_difference_update({(name, int(number))})
         player.redraw()
 
-    player = Player(trace, picture, says=says, on_click=click, title=title)
+    player = Player(trace, picture, says=says, on_click=click, title=title, live=not isinstance(what, Trace))
     return player

@@ -173,20 +173,21 @@ def test_its_line_of_text_is_the_same_each_time(player: Player) -> None:
     assert repr(player) == "Trial: 0 of 5 events"
     desk = watch(FIFO(), "desk", producer="Campus", consumer="Olu")
     desk.put("Ana")
-    assert repr(show(desk)) == f"Queue: 3 of 3 events. {says(desk.trace, 3)}"
+    assert repr(show(desk)) == "Queue (live)"
+    assert repr(show(desk.trace)) == f"Queue: 3 of 3 events. {says(desk.trace, 3)}"
 
 
 def test_a_small_still_picture_lies_beside_the_view() -> None:
     desk = watch(FIFO(), "desk", producer="Campus", consumer="Olu")
     for n in range(9):
         desk.put(f"Z{n}")
-    data, metadata = show(desk)._repr_mimebundle_()
+    data, metadata = show(desk.trace)._repr_mimebundle_()
     image = base64.b64decode(data["image/png"])
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/plain"].startswith("Queue: 11 of 11 events.")
     assert struct.unpack(">I", image[16:20])[0] == 2 * metadata["image/png"]["width"]
     assert len(image) < 60_000
-    assert data == show(desk)._repr_mimebundle_()[0] | {
+    assert data == show(desk.trace)._repr_mimebundle_()[0] | {
         k: v for k, v in data.items() if k.startswith("application/")
     }, "the same bytes again"
 

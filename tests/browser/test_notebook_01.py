@@ -6,7 +6,7 @@ from collections.abc import Callable
 from jupyter_page import Lab
 from playwright.sync_api import Locator, Page, expect
 
-PICTURE, MOMENT, PRODUCER, RIVALS, QUIZ = 13, 19, 22, 39, 42  # cells
+PICTURE, MOMENT, PRODUCER, RIVALS, QUIZ = 13, 19, 22, 46, 56  # cells
 
 
 def test_run_all_and_steer(theme: str, lab: Lab, screenshot: Callable[[Page | Locator, str], None]) -> None:

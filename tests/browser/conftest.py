@@ -121,18 +121,44 @@ topology.show(tap, on_send=feed, title="You are the producer")
     "done.update(letter.encode() for letter in 'ABCDEFGHIJ')",
 ]
 
+PLOTS = [
+    """
+import numpy as np
+from mqlab.simulation import simulate
+from mqlab.views import plot
+
+def waits(ax, rho, runs):
+    for seed in range(runs):
+        run = simulate(rho, 1, 100_000 // runs, seed=seed)
+        ax.plot(np.sort(run.waiting_time)[:: len(run.waiting_time) // 100])
+    ax.set_xlabel("percent of the messages")
+    ax.set_ylabel("waiting time")
+    return f"At utilization {rho:g} the longest wait is {run.waiting_time.max():.0f}."
+""",
+    """
+view = plot.show(
+    waits,
+    title="Who waits how long",
+    rho=plot.slider("utilization ρ", 0.05, 0.95, step=0.01, value=0.8),
+    runs=plot.slider("runs", 1, 5),
+)
+view
+""",
+    "print(view.values)",
+    "view.set(rho=0.5)",
+]
+
 
 @pytest.fixture(scope="session")
 def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the notebooks, and a small one for trials."""
+    """A copy of the notebooks, and small ones for trials."""
     folder = tmp_path_factory.mktemp("lab") / "notebooks"
     shutil.copytree(ROOT / "notebooks", folder)
     shutil.copy(folder / "01-fifo-principle.ipynb", folder / "stored.ipynb")  # never run here
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in TRIAL]
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "trial.ipynb")
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in TAPPED]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "tapped.ipynb")
+    for name, sources in {"trial": TRIAL, "tapped": TAPPED, "plots": PLOTS}.items():
+        cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / f"{name}.ipynb")
     return folder
 
 

@@ -104,6 +104,32 @@ def test_the_untouched_lab_runs_and_nothing_is_attempted(path: Path, request: py
 
 
 @each_solution
+def test_exercises_run_in_any_order_and_again(path: Path, request: pytest.FixtureRequest) -> None:
+    """In one kernel: each check before its exercise, the exercises backwards, then all once more from the top."""
+    if "broker.start(" in path.read_text(encoding="utf-8"):
+        request.getfixturevalue("rabbit")
+    notebook = read(path)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    exercises_, checks = (
+        [cell for cell in code if any(tag.startswith(kind) for tag in tags(cell))] for kind in ("exercise-", "check-")
+    )
+    setup = code[: code.index(exercises_[0])]
+    early = [*setup, *(nbformat.from_dict(cell) for cell in checks)]
+    for cell in early[len(setup) :]:
+        cell.metadata["tags"] = ["raises-exception"]  # Python's own: the answer has no name yet
+    backwards = [cell for pair in zip(reversed(exercises_), reversed(checks), strict=True) for cell in pair]
+    notebook.cells = nbformat.from_dict([*early, *backwards, *code])
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    ran = build.execute(notebook, path.parent, f"test-order-{path.stem}")
+    for cell in ran.cells:
+        if "raises-exception" in tags(cell):
+            assert [output.get("ename") for output in cell.outputs] == ["NameError"], cell.source
+        elif any(tag.startswith("check-") for tag in tags(cell)):
+            assert ": correct. " in texts(cell.outputs), texts(cell.outputs)
+
+
+@each_solution
 def test_the_solved_lab_passes_the_verdict(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -15,6 +15,7 @@ from mqlab.broker.node import Node
 RECORDED = json.loads(ANSWERS.read_text(encoding="utf-8"))
 RETRIES = 2
 Played = Callable[[str], list[Any]]
+pytestmark = pytest.mark.timeout(1200)  # the first test of a broker waits until all scenarios are played on it
 
 
 def play(request: pytest.FixtureRequest, node: Node, made: Callable[[Path], Any], folder: Path) -> Played:

@@ -223,6 +223,21 @@ def test_what_is_due_happens_without_anybody_asking(running):
         assert got[2] == b"late"
 
 
+def test_what_is_rejected_without_an_answer_comes_back_in_time(running):
+    with running().connect() as connection, connection.channel() as channel:
+        for name, to in (("work", "retry"), ("retry", "work")):
+            dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": to}
+            pause = {"x-message-ttl": 50} if name == "retry" else {}
+            channel.queue_declare(name, durable=True, arguments=dead | pause)
+        channel.basic_publish("", "work", b"poison")
+        for tries, (method, _, _) in enumerate(channel.consume("work", inactivity_timeout=2), 1):
+            assert method is not None, "nobody looked at the time"
+            if tries == 4:
+                break
+            time.sleep(0.05)
+            channel.basic_reject(method.delivery_tag, requeue=False)
+
+
 def test_tracing_is_switched_for_channels_that_are_open(running):
     broker = running()
     port = broker.call(management.start, 0, "guest", "guest", management.pages(broker.server, "guest"))

@@ -44,10 +44,12 @@ class Link(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.session.lost()
         self.server.forget(self)
+        self.server.schedule()
 
     def data_received(self, data: bytes) -> None:
         self.received = self.server.now()
         self.session.receive(data)
+        self.server.schedule()  # also where nothing is answered: what was rejected may have to come back in time
         if self.session.blocked:
             self.server.blocked = True
             self.transport.pause_reading()

@@ -10,7 +10,8 @@ class Event(NamedTuple):
 
     `kind` is one of `mqlab.state.KINDS`; `t` is in seconds since the trace began; `who` is the producer or the
     consumer; `label` is the short text that a picture puts on the message; `why` is a reason in words. `seen` says how
-    we know of it: simulated, wire, firehose (a broker's own record of its routing) or inferred (worked out, not seen).
+    we know of it: simulated, wire, firehose (a broker's own record of its routing), socket (a ZeroMQ socket of the
+    lesson itself), monitor (zmq's monitor events), capture (a proxy's copy) or inferred (worked out, not seen).
 
     `queues` are those that a message is routed to; `facts` is what else is to be known, in the words of `mqlab.state`.
     What crossed the wire has a `frame`: the payload of an AMQP method, sent to the broker (`way` ">") or from it ("<")

@@ -75,6 +75,7 @@ class Exchange:
     type: str = "direct"
     alternate: str = ""
     holding: dict[str, None] = field(default_factory=dict)
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ class Queue:
     limit: int = 0
     dead_to: tuple[str, str | None] | None = None
     waits: dict[str, str] = field(default_factory=dict)
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -131,13 +133,17 @@ class Channel:
 
 @dataclass(slots=True)
 class Connection:
-    """A connection: its channels while it is open, else why it has ended; `blocked`: may not publish for now."""
+    """A connection: its channels while it is open, else why it has ended; `blocked`: may not publish for now.
+
+    `elsewhere`: it does not go through the tap, and stands for all that speak that protocol.
+    """
 
     name: str
     channels: dict[int, Channel] = field(default_factory=dict)
     open: bool = True
     why: str = ""
     blocked: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(slots=True)
@@ -264,6 +270,12 @@ def _declare(state: State, event: Event) -> None:
                 state.exchanges.setdefault(DEFAULT, Exchange(DEFAULT))
 
 
+def _unseen(name: str) -> Exchange:
+    """Return an exchange that nobody was seen to declare; of the broker's own ones the name tells the type."""
+    own = ("amq.topic", "amq.fanout", "amq.headers", "amq.match")
+    return Exchange(name, name[4:].replace("match", "headers") if name in own else "direct")
+
+
 def _exchange(state: State, event: Event) -> None:
     facts = event.facts or {}
     state.exchanges.setdefault(
@@ -303,7 +315,7 @@ def _binding(event: Event) -> Binding:
 
 
 def _bind(state: State, event: Event) -> None:
-    state.exchanges.setdefault(event.exchange, Exchange(event.exchange))
+    state.exchanges.setdefault(event.exchange, _unseen(event.exchange))
     state.bindings[_binding(event)] = None
 
 
@@ -318,7 +330,7 @@ def _unbind(state: State, event: Event) -> None:
 def _connect(state: State, event: Event) -> None:
     _require(event, bool(event.connection), "it names no connection")
     state.connections.pop(event.connection, None)
-    state.connections[event.connection] = Connection(event.connection)
+    state.connections[event.connection] = Connection(event.connection, elsewhere=event.seen == "firehose")
 
 
 def _connection(state: State, event: Event) -> Connection:
@@ -430,7 +442,7 @@ def _publish(state: State, event: Event) -> None:
         queue.ready.append(event.message)
         new = Message(event.message, label, event.queue, event.who, queue.published, seen=event.seen, steps=steps)
     else:
-        exchange = state.exchanges.setdefault(event.exchange, Exchange(event.exchange))
+        exchange = state.exchanges.setdefault(event.exchange, _unseen(event.exchange))
         exchange.holding[event.message] = None
         sender = state.senders.get((event.exchange, event.who))
         if sender is None:
@@ -482,6 +494,7 @@ def _deliver(state: State, event: Event) -> None:
         consumer = state.consumers[key] = Consumer(event.who, message.queue, connection=event.connection)
     consumer.holding[message.id] = None
     state.messages[message.id] = message._replace(
+        label=event.label or message.label,
         state="unacked",
         holder=event.who,
         deliveries=message.deliveries + 1,
@@ -492,6 +505,18 @@ def _deliver(state: State, event: Event) -> None:
 
 def _not_there(message: Message) -> str:
     return f"{message.holder!r} holds it" if message.holder else f"it is {message.state}"
+
+
+def _move(state: State, event: Event) -> None:
+    """It waits in another queue than was worked out."""
+    message = _message(state, event)
+    _require(event, message.state == "ready", f"it is {message.state}, not ready")
+    queue = state.queues.get(event.queue)
+    if queue is None:
+        raise _refused(event, f"there is no queue {event.queue!r}")
+    _take_away(state, message)
+    queue.ready.append(message.id)
+    state.messages[message.id] = message._replace(queue=event.queue, seen=event.seen)
 
 
 def _requeue(state: State, event: Event) -> None:
@@ -521,6 +546,10 @@ def _ending(state: State, event: Event) -> None:
         state.waiting += waited
         state.processing += worked
         state.measured.append((waited, worked))
+    elif ending == "dropped" and (queue := state.queues.get(event.queue or message.queue)):
+        queue.dropped += 1
+    elif ending == "dropped" and (exchange := state.exchanges.get(message.exchange)):
+        exchange.dropped += 1
     elif ending == "returned" and (sender := state.senders.get((message.exchange, message.producer))):
         sender.returned += 1
 
@@ -614,6 +643,7 @@ _CHANGES: Mapping[str, Callable[[State, Any], None]] = {
     "publish": _publish,
     "route": _route,
     "confirm": _confirm,
+    "move": _move,
     "deliver": _deliver,
     "requeue": _requeue,
     **dict.fromkeys(_ENDINGS, _ending),

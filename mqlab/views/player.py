@@ -17,7 +17,7 @@ import traitlets
 from mqlab.state import KINDS, State
 from mqlab.trace import Trace
 from mqlab.views import animated, export, palette, still
-from mqlab.views.words import story
+from mqlab.views.words import Tell, story
 
 PERIOD = 0.05  # seconds between two pushes to the page: more than 20 a second it would not draw anyway
 MOST = 64  # pictures in one answer
@@ -56,6 +56,7 @@ class Player(anywidget.AnyWidget):
 
     `draw(state)` returns an SVG picture (see `mqlab.views.queue.draw`); `says(trace, moment)` a sentence about the
     event that led to a moment; `on_click(action)` is called for a click on an element with `data-click="action"`.
+    `telling` says what an event of a message's story was (see `mqlab.views.words`).
     `live` says that others add to the trace meanwhile; its text then leaves out what is a matter of chance.
     While a cell is running such calls come in another thread.
     """
@@ -78,8 +79,9 @@ class Player(anywidget.AnyWidget):
         on_click: Callable[[str], object] | None = None,
         title: str = "Queue",
         live: bool = False,
+        telling: Tell | None = None,
     ) -> None:
-        self._live = live
+        self._live, self._telling = live, telling
         self.trace, self._draw, self._says = trace, draw, says or (lambda trace, moment: "")
         self._handlers = [on_click] if on_click else []
         self._moment: int | None = None  # None: the newest, whichever that is
@@ -243,7 +245,9 @@ class Player(anywidget.AnyWidget):
                 else:
                     self.at = found
             case {"type": "story", "message": str(id)}:
-                lines = [[moment, t, line, seen] for moment, t, line, seen in story(self.trace, id)[-STORY:]]
+                lines = [
+                    [moment, t, line, seen] for moment, t, line, seen in story(self.trace, id, self._telling)[-STORY:]
+                ]
                 self.send({"type": "story", "message": id, "length": len(self.trace), "lines": lines})
             case {"type": "save", "what": str(what), "at": int(at)}:
                 try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations, permutations
 from typing import Protocol, runtime_checkable
@@ -173,14 +173,29 @@ def producers(state: State) -> list[str]:
     return [who for who in known if who not in left[:-GONE]] + idle
 
 
+def part(state: State, names: Collection[str]) -> State:
+    """Return what of a state is about these exchanges and queues, the queues bound to these exchanges among them."""
+    bound = {b.to for b in state.bindings if b.exchange in names and b.kind == "queue"}
+    queues = {name: queue for name, queue in state.queues.items() if name in names or name in bound}
+    return replace(
+        state,
+        queues=queues,
+        exchanges={name: exchange for name, exchange in state.exchanges.items() if name in names},
+        bindings={b: None for b in state.bindings if b.exchange in names},
+        senders={key: sender for key, sender in state.senders.items() if key[0] in names},
+        producers={key: n for key, n in state.producers.items() if key[0] in queues},
+        consumers={key: consumer for key, consumer in state.consumers.items() if key[0] in queues},
+    )
+
+
 # ---- drawing
 
 
-def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: str = "") -> str:
+def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: Sequence[str] = ()) -> str:
     """Return the picture of a state as SVG.
 
     With `faults` connections and the network have buttons that do them harm, with `stoppable` the broker has one too;
-    with `send` there is a button of that name by which the reader publishes.
+    for each name in `send` there is a button by which the reader publishes.
     """
     where = plan(state)
     scene: list[svg.Element] = []
@@ -203,7 +218,7 @@ def draw(state: State, *, faults: bool = False, stoppable: bool = False, send: s
     buttons = _buttons(state, faults, stoppable, send)
     top = -BUTTONS if buttons else 0  # above the picture: what grows must not push them from under the reader's hand
     row = top + 2.0 if buttons else bottom
-    x = _draw_buttons(buttons, row, scene)
+    x = draw_buttons(buttons, row, scene)
     if state.trouble:
         scene.append(text(x + 4, row + 21, f"⚠ {state.trouble}", "mq-note"))
         bottom += 0 if buttons else BUTTONS
@@ -240,7 +255,7 @@ def _draw_producer(
         + [f"✕ {refused:,}"] * bool(refused)
     )
     scene.append(text(left + 10, y + 23, "  ".join(told), "mq-soft mq-note"))
-    if faults and connection and open_:
+    if faults and connection and open_ and not connection.elsewhere:
         scene.append(_cutter(name, right - 14, y - PERSON / 2 + 14))
     back = [m for m in state.done if m.state == "returned" and m.producer == name]
     if back:
@@ -415,9 +430,9 @@ def way(x: float, y: float, to_x: float, to_y: float, kind: str = "mq-way") -> l
     return [line, svg.Polygon(points=tip, class_=["mq-tip"])]
 
 
-def _buttons(state: State, faults: bool, stoppable: bool, send: str) -> list[tuple[str, str, str]]:
+def _buttons(state: State, faults: bool, stoppable: bool, send: Sequence[str]) -> list[tuple[str, str, str]]:
     """Return what the reader can do besides: the name of the click, the button's words, what it does."""
-    buttons = [(f"send:{send}", f"▸ {send}", f"{send}: publish a message")] if send else []
+    buttons = [(f"send:{name}", f"▸ {name}", f"{name}: publish a message") for name in send]
     if faults and state.trouble.startswith(SLOW):
         buttons.append(("slow:0", "Fast network", "Let the network be fast again"))
     elif faults:
@@ -429,8 +444,8 @@ def _buttons(state: State, faults: bool, stoppable: bool, send: str) -> list[tup
     return buttons
 
 
-def _draw_buttons(buttons: list[tuple[str, str, str]], y: float, scene: list[svg.Element]) -> float:
-    """Draw a row of buttons; return where it ends."""
+def draw_buttons(buttons: list[tuple[str, str, str]], y: float, scene: list[svg.Element]) -> float:
+    """Draw a row of buttons, each (the name of its click, its words, what it does); return where it ends."""
     x = float(PRODUCERS[0])
     for action, name, words in buttons:
         width = 26 + 9 * len(name)
@@ -477,25 +492,30 @@ def show(
     *,
     title: str = "The broker",
     faults: bool = True,
-    on_send: Callable[[], object] | None = None,
+    on_send: Callable[[], object] | Mapping[str, Callable[[], object]] | None = None,
     send: str = "You publish",
+    only: Collection[str] = (),
 ) -> Player:
     """Show a trace, or what a tap sees as it happens, as a picture that moves.
 
     On a tap the reader can cut connections and slow the network by a click, and stop the broker if it is the course's
-    own. With `on_send` there is a producer that is the reader: each click calls it.
+    own. With `on_send` there is a producer that is the reader: each click calls it; or it maps the names of several
+    buttons to what they call. `only` names exchanges and queues: then they alone are shown, with the queues that are
+    bound to these exchanges.
     """
     trace, tap = trace_of(what), None if isinstance(what, Trace) else what
     hurt = faults and tap is not None
     stoppable = hurt and tap is not None and tap.can_stop_broker
+    sends = on_send if isinstance(on_send, Mapping) else {send: on_send} if on_send else {}
 
     def picture(state: State) -> str:
-        return draw(state, faults=hurt, stoppable=stoppable, send=send if on_send else "")
+        state = part(state, only) if only else state
+        return draw(state, faults=hurt, stoppable=stoppable, send=tuple(sends))
 
     def click(action: str) -> None:
         verb, _, rest = action.partition(":")
-        if verb == "send" and on_send:
-            on_send()
+        if verb == "send" and rest in sends:
+            sends[rest]()
         elif tap and verb == "cut":
             tap.cut(rest)
         elif tap and verb == "slow":

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mqlab.event import Event
 from mqlab.state import Message
 from mqlab.trace import Trace
 
-HOW = {"inferred": " (worked out, not seen)", "firehose": " (the broker says so)"}
+HOW = {
+    "inferred": " (worked out, not seen)",
+    "firehose": " (the broker says so)",
+    "monitor": " (zmq's monitor says so)",
+    "capture": " (the proxy's copy says so)",
+}
 
 
-def says(trace: Trace, moment: int) -> str:
-    """Say in a sentence what the event that led to `moment` was, and how it is known if it was not simply seen."""
+Tell = Callable[[Event, Message | None], str]
+
+
+def says(trace: Trace, moment: int, telling: Tell | None = None) -> str:
+    """Say in a sentence what the event that led to `moment` was, and how it is known if it was not simply seen.
+
+    `telling` says what an event was in the words of another world than a broker's.
+    """
     if moment == 0:
         return "Nothing has happened yet."
     if moment <= trace.first:
@@ -19,7 +32,7 @@ def says(trace: Trace, moment: int) -> str:
     message = None
     if event.message and event.kind != "publish" and not event.label:
         message = next(trace.states(moment - 1, 1)).messages.get(event.message)
-    sentence = tell(event, message)
+    sentence = (telling or tell)(event, message)
     return sentence[:-1] + HOW.get(event.seen, "") + sentence[-1]
 
 
@@ -85,6 +98,8 @@ def tell(event: Event, message: Message | None = None) -> str:
             return f"{who} takes {label} from {queue}{again}."
         case "ack":
             return f"{who} is done with {label}."
+        case "move":
+            return f"{label} waits in {queue}{because}."
         case "requeue":
             return f"{label} goes back to its old place in {queue}{because}."
         case "dead-letter":
@@ -100,14 +115,14 @@ def tell(event: Event, message: Message | None = None) -> str:
     return f"{event.connection} and the broker talk: {event.label or 'a frame'}."
 
 
-def story(trace: Trace, message: str) -> list[tuple[int, float, str, str]]:
+def story(trace: Trace, message: str, telling: Tell | None = None) -> list[tuple[int, float, str, str]]:
     """Return all that happened to a message, as (moment, seconds, sentence, how it is known)."""
     told = []
     for moment, event in trace.story(message):
         known = None
         if event.kind != "publish" and not event.label:
             known = next(trace.states(moment - 1, 1)).messages.get(event.message)
-        told.append((moment, event.t, tell(event, known), event.seen))
+        told.append((moment, event.t, (telling or tell)(event, known), event.seen))
     return told
 
 

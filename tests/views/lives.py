@@ -112,6 +112,10 @@ LIFE: list[tuple[Event, str]] = [
     (Event("wait", queue="desk", who="Olu", why="put"), "Olu has to wait: desk is full."),
     (Event("go-on", queue="desk", who="Olu"), "Olu can go on."),
     (Event("publish", message="d1", queue="desk", who="Olu", label="Eve"), "Olu puts Eve into desk."),
+    (
+        Event("move", message="d1", queue="failed", why="it was worked out wrongly", seen="inferred"),
+        "Eve waits in failed, because it was worked out wrongly (worked out, not seen).",
+    ),
 ]
 
 

@@ -32,13 +32,13 @@ def tokens(picture: str) -> dict[str, tuple[float, float]]:
 def test_every_moment_of_a_life_has_a_picture_with_each_key_once_inside_its_bounds() -> None:
     trace = lived()
     for state in trace.states(0, len(trace) + 1):
-        picture = draw(state, faults=True, stoppable=True, send="You publish")
+        picture = draw(state, faults=True, stoppable=True, send=["You publish"])
         root = ET.fromstring(picture)
         keys = [child.attrib["data-key"] for child in root if "data-key" in child.attrib]
         assert len(keys) == len(set(keys))
         _, top, width, height = map(float, root.attrib["viewBox"].split())
         assert all(0 < x < width and 0 < y < height + top for x, y in tokens(picture).values())
-        assert picture == draw(trace.state(state.moment), faults=True, stoppable=True, send="You publish")
+        assert picture == draw(trace.state(state.moment), faults=True, stoppable=True, send=["You publish"])
 
 
 def test_it_tells_what_is_declared_and_where_each_message_is() -> None:
@@ -57,16 +57,29 @@ def test_it_tells_what_is_declared_and_where_each_message_is() -> None:
     assert copied["m:m1"][1] != copied["m:m1/2"][1]
 
 
+def test_a_part_is_drawn_at_every_moment_and_nothing_else() -> None:
+    trace = lived()
+    for state in trace.states(0, len(trace) + 1):
+        shown = texts(draw(topology.part(state, ["news"]), faults=True, send="You publish"))
+        assert ("news" in shown) == ("news" in state.exchanges)
+        bound = {b.to for b in state.bindings if b.exchange == "news" and b.kind == "queue"}
+        assert not {*state.queues} - bound & {*shown}
+        assert not {*state.exchanges} - {"news"} & {*shown}
+    assert topology.part(trace.state(), state.exchanges.keys() | state.queues.keys()) == trace.state()
+
+
 def test_buttons_stay_where_they_are_as_the_picture_grows() -> None:
     trace = lived()
 
     def rows(moment: int) -> list[str]:
-        root = ET.fromstring(draw(trace.state(moment), faults=True, stoppable=True, send="You publish"))
+        root = ET.fromstring(
+            draw(trace.state(moment), faults=True, stoppable=True, send=["You publish", "A friend does"])
+        )
         buttons = [each for each in root if each.get("data-click", "").startswith(("send:", "slow:", "broker:"))]
         left, top, _, _ = root.attrib["viewBox"].split()
         return [left, top, *(ET.tostring(each, encoding="unicode") for each in buttons)]
 
-    assert len(rows(0)) == 5
+    assert len(rows(0)) == 6
     calm = [state.moment for state in trace.states(0, len(trace) + 1) if not state.trouble]
     assert len(calm) > 30
     assert [moment for moment in calm if rows(moment) != rows(0)] == []

@@ -15,6 +15,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from mqlab import paths
 from mqlab.broker import docker, embedded, explain, local, private, space, watch
 from mqlab.broker.node import BrokerError, Node, Unavailable
+from mqlab.broker.protocols import Protocols
 
 if TYPE_CHECKING:
     from mqlab.tap import Tap
@@ -68,6 +69,10 @@ class Broker:
         if self.kind in KINDS:
             ours = {"halt": lambda: halt(self.kind), "resume": lambda: resume(self.kind)}
         return tap.open_tap(self.url, node, **ours, **options)
+
+    def protocols(self) -> Protocols:
+        """Return where MQTT, STOMP, AMQP 1.0 and streams are spoken, in this notebook's own space."""
+        return Protocols(f"RabbitMQ {self.version}", self._node, self.url, self.prefix)
 
     def __str__(self) -> str:
         return self.line

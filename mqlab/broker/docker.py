@@ -19,8 +19,14 @@ from mqlab.broker.private import free_ports, lock
 
 SERVICE = "rabbitmq"
 USER = "campus"
-PORTS = {"MQLAB_AMQP_PORT": 5672, "MQLAB_MANAGEMENT_PORT": 15672}  # what docker-compose.yml says, if .env does not
-INSIDE = ("5672", "15672")  # the container's own ports
+PORTS = {  # what docker-compose.yml says, if .env does not
+    "MQLAB_AMQP_PORT": 5672,
+    "MQLAB_MANAGEMENT_PORT": 15672,
+    "MQLAB_MQTT_PORT": 1883,
+    "MQLAB_STOMP_PORT": 61613,
+    "MQLAB_STREAM_PORT": 5552,
+}
+INSIDE = tuple(map(str, PORTS.values()))  # the container's own ports, whatever .env says
 ERASE = "Run `python3 course.py broker stop --erase` (it deletes what is kept in that RabbitMQ), then start again."
 
 
@@ -75,8 +81,7 @@ def running() -> Node | None:
     if not env.get("MQLAB_RABBITMQ_PASSWORD"):
         return None
     with contextlib.suppress(OSError, ValueError):
-        amqp, management = (int(env.get(key) or usual) for key, usual in PORTS.items())
-        return _node(env, amqp, management, limit=3)
+        return _node(env, *(int(env.get(key) or usual) for key, usual in PORTS.items()), limit=3)
     return None
 
 
@@ -141,7 +146,7 @@ def _down(erase: bool = False) -> bool:
     return bool(there)
 
 
-def _up(say: Callable[[str], None], ports: tuple[int, int] | None) -> Node:
+def _up(say: Callable[[str], None], ports: tuple[int, ...] | None) -> Node:
     """Start the container, which has these ports if it runs, and wait until it is healthy."""
     env = complete_env()
     note = ""
@@ -189,7 +194,7 @@ def _choose_ports(env: dict[str, str]) -> tuple[dict[str, str], str, dict[str, s
     occupied = [str(port) for port in ports if taken(port)]
     if not occupied:
         return env, "", {}
-    # Both, so that `running` finds nothing on one of the ports in .env, rather than half of the truth.
+    # All of them, so that `running` finds nothing on one of the ports in .env, rather than half of the truth.
     chosen = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     note = f" (on port {chosen['MQLAB_AMQP_PORT']}, for {' and '.join(occupied)} is taken)"
     return complete_env(chosen), note, chosen
@@ -215,15 +220,21 @@ def _fetch(say: Callable[[str], None]) -> None:
             )
 
 
-def _ports() -> tuple[int, int] | None:
-    """Return the running container's ports on this machine, for AMQP and management; None if it does not run."""
-    found = [_compose("port", SERVICE, inside, limit=30).stdout.strip().rpartition(":")[2] for inside in INSIDE]
-    return (int(found[0]), int(found[1])) if all(port.isdigit() and port != "0" for port in found) else None
+def _ports() -> tuple[int, ...] | None:
+    """Return the running container's ports on this machine, in the order of PORTS; None if it does not run."""
+    found = []
+    for inside in INSIDE:
+        port = _compose("port", SERVICE, inside, limit=30).stdout.strip().rpartition(":")[2]
+        if not port.isdigit() or port == "0":
+            return None
+        found.append(int(port))
+    return tuple(found)
 
 
-def _node(env: dict[str, str], amqp: int, management: int, note: str = "", limit: float = 15) -> Node:
+def _node(env: dict[str, str], amqp: int, management: int, *more: int, note: str = "", limit: float = 15) -> Node:
     """Make the node and ask its version, which proves that it lives and takes our password."""
     node = Node("docker", "127.0.0.1", amqp, USER, env["MQLAB_RABBITMQ_PASSWORD"], f"http://127.0.0.1:{management}")
+    node = replace(node, ports=dict(zip(("mqtt", "stomp", "stream"), more, strict=False)))
     return replace(node, version=node.asked_version(limit), note=note)
 
 

@@ -75,15 +75,22 @@ def data_folder(place: Path) -> Path:
 
 def settings(data: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Write a node's configuration into `data`; return what a client must know, and the node's environment."""
-    amqp, management, distribution = private.free_ports(3)
+    amqp, management, distribution, mqtt, stomp, stream = private.free_ports(6)
     password = secrets.token_urlsafe(24)
-    (data / "enabled_plugins").write_text("[rabbitmq_management].\n", encoding="utf-8")
+    # The other protocols cost next to no time and memory, and no tool of RabbitMQ reaches this node to add them later.
+    plugins = "[rabbitmq_management, rabbitmq_mqtt, rabbitmq_stomp, rabbitmq_stream].\n"
+    (data / "enabled_plugins").write_text(plugins, encoding="utf-8")
     configuration = data / "rabbitmq.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(
         f"""listeners.tcp.1 = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
+mqtt.listeners.tcp.1 = 127.0.0.1:{mqtt}
+stomp.listeners.tcp.1 = 127.0.0.1:{stomp}
+stream.listeners.tcp.1 = 127.0.0.1:{stream}
+stream.advertised_host = 127.0.0.1
+stream.advertised_port = {stream}
 default_user = {USER}
 default_pass = {password}
 """,
@@ -113,4 +120,6 @@ default_pass = {password}
     }
     if os.name == "nt":  # where Erlang looks for HOME there
         environment |= {"USERPROFILE": str(data), "HOMEDRIVE": data.drive, "HOMEPATH": str(data)[len(data.drive) :]}
-    return {"amqp": amqp, "management": management, "password": password, "data": str(data)}, environment
+    protocols = {"mqtt": mqtt, "stomp": stomp, "stream": stream}
+    state = {"amqp": amqp, "management": management, "protocols": protocols, "password": password, "data": str(data)}
+    return state, environment

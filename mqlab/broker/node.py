@@ -41,6 +41,7 @@ class Node:
     scheme: str = "amqp"
     vhost: str = "/"
     query: str = field(default="", repr=False)
+    ports: dict[str, int] = field(default_factory=dict, compare=False)  # of mqtt, stomp and stream, if known
 
     @property
     def place(self) -> str:

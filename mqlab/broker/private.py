@@ -188,7 +188,8 @@ def _kill(processes: list[psutil.Process]) -> None:
 def as_node(state: dict[str, Any], kind: str) -> Node:
     """Make the node that a state describes."""
     management = f"http://127.0.0.1:{state['management']}"
-    return Node(kind, "127.0.0.1", state["amqp"], USER, state["password"], management, state.get("version", "?"))
+    known = {"version": state.get("version", "?"), "ports": state.get("protocols", {})}
+    return Node(kind, "127.0.0.1", state["amqp"], USER, state["password"], management, **known)
 
 
 def read(place: Path) -> dict[str, Any]:

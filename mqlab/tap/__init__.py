@@ -68,6 +68,7 @@ class Tap:
             "vhost_path": in_path(vhost),
             "node": asdict(node) if node else None,
             "firehose": firehose,
+            "speakers": _speakers(node) if node else {},
         }
         here = str(Path(__file__).parents[2])  # the tap is of this very code
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
@@ -197,6 +198,12 @@ class Tap:
             last = self._words.read().decode(errors="replace").strip()[-500:]
             self.problems.append(f"The tap has ended. Make a new one with rabbit.watch(). Its last words: {last}")
         self._ready.put(None)
+
+
+def _speakers(node: Node) -> dict[str, int]:
+    """Return the broker's own ports of its other protocols, by their names in the picture."""
+    own = {"mqtt": 1883, "stomp": 61613} if node.kind == "docker" else node.ports  # in a container they are the usual
+    return {name.upper(): own[name] for name in ("mqtt", "stomp") if name in own}
 
 
 def open_tap(url: str, node: Node | None, *, shared: bool = True, **options: Any) -> Tap:

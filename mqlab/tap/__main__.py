@@ -77,6 +77,7 @@ class Program:
         self.wanted = wanted
         began = time.monotonic()
         self.witness = Witness(lambda: time.monotonic() - began)
+        self.witness.speakers = {port: name for name, port in wanted.get("speakers", {}).items()}
         self.proxy = Proxy((wanted["host"], wanted["port"]), self.witness, self.seen)
         self.node = Node(**wanted["node"]) if wanted.get("node") else None
         self.mouth = Mouth()

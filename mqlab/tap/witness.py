@@ -58,6 +58,7 @@ class Witness:
         self.problems: list[str] = []
         self.began: float | None = None
         self.firehose = False
+        self.speakers: dict[int, str] = {}  # port of the broker -> the protocol that is spoken there
         self.version = (4, 3)
         self.exchanges = {name: routing.Exchange(name, kind) for name, kind in PREDECLARED.items()}
         self.places: dict[str, Place] = {}
@@ -904,17 +905,33 @@ class Witness:
         t = self.t(self.now())
         self.count += 1
         label = record.label or str(self.count)
-        self.appear(
-            (record.digest, record.size), record.exchange or DEFAULT, record.key, record.queues, t, label, "firehose"
-        )
+        mark, who = (record.digest, record.size), self.speaker(record)
+        if who != ELSEWHERE and who not in self.state.connections:
+            self.infer(t, "connect", "firehose", connection=who)
+        self.appear(mark, record.exchange or DEFAULT, record.key, record.queues, t, label, "firehose", who)
+
+    def speaker(self, record: Record) -> str:
+        """Return which protocol a message came by, as the broker's port tells; AMQP 0-9-1 has no say on channel 0."""
+        port = record.connection.rpartition(":")[2]
+        if port.isdigit() and int(port) in self.speakers:
+            return self.speakers[int(port)]
+        return "AMQP 1.0" if record.channel == 0 and port.isdigit() else ELSEWHERE
 
     def appear(
-        self, mark: tuple[bytes, int], exchange: str, key: str, queues: tuple[str, ...], t: float, label: str, seen: str
+        self,
+        mark: tuple[bytes, int],
+        exchange: str,
+        key: str,
+        queues: tuple[str, ...],
+        t: float,
+        label: str,
+        seen: str,
+        who: str = ELSEWHERE,
     ) -> str:
         """A message is there that nobody was seen to publish."""
         self.count += 1
         id = f"m{self.count}"
-        self.infer(t, "publish", seen, message=id, exchange=exchange, key=key, who=ELSEWHERE, label=label)
+        self.infer(t, "publish", seen, message=id, exchange=exchange, key=key, who=who, label=label)
         self.marks[id] = mark
         queues = self.named(queues, exchange.replace(DEFAULT, "")) if seen == "firehose" else queues
         if queues:

@@ -54,7 +54,11 @@ def test_it_is_private_and_nothing_of_it_stays(home: Path, capfd: pytest.Capture
     listening = [c for one in family for c in one.net_connections() if c.status == psutil.CONN_LISTEN]
     found = state(home)
     assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
-    assert {c.laddr.port for c in listening} == {found["amqp"], found["management"]}, "no port for other Erlang nodes"
+    assert {c.laddr.port for c in listening} == {
+        found["amqp"],
+        found["management"],
+        *found["protocols"].values(),  # type: ignore[attr-defined]
+    }, "no port for other Erlang nodes"
     epmds = [one.info for one in psutil.process_iter(["name", "environ"]) if one.info["name"].startswith("epmd")]
     assert not [one for one in epmds if (one["environ"] or {}).get("HOME") == str(home / "node")], "none of this node's"
     if os.name != "nt":

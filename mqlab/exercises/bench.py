@@ -118,7 +118,7 @@ class Seen:
     """What passed a tap since this was made: `events`, and the `state` that they led to."""
 
     def __init__(self, tap: Tap) -> None:
-        self.url, self.url_as, self.cut = tap.url, tap.url_as, tap.cut
+        self.url, self.url_as, self.cut, self.slow = tap.url, tap.url_as, tap.cut, tap.slow
         self._tap, self._begun = tap, len(tap.settle())
 
     def settle(self) -> None:
@@ -198,7 +198,7 @@ def refusal(error: ChannelClosedByBroker | ConnectionClosedByBroker) -> str:
     if code == 404 and "no exchange" in text:
         return (
             "RabbitMQ closed your channel (404): there is no exchange of that name. "
-            "Which exchange is always there, and what is its name?"
+            "Is it declared before it is used? And which exchange is always there, and what is its name?"
         )
     if code == 404:
         return "RabbitMQ closed your channel (404): there is no queue of that name. Which queue were you given?"
@@ -207,8 +207,21 @@ def refusal(error: ChannelClosedByBroker | ConnectionClosedByBroker) -> str:
             "RabbitMQ closed your channel (406): it does not wait for an ack with that delivery tag. Do you "
             "acknowledge each message once, with its own tag, on the channel that brought it, and without `auto_ack`?"
         )
+    if code == 406 and "wildcards" in text:
+        return (
+            "RabbitMQ closed your channel (406): a topic binding may have two `#` at most. What does one `#` stand for?"
+        )
+    if code == 406 and "inequivalent" in text and "for exchange" in text:
+        return (
+            "RabbitMQ closed your channel (406): the exchange is there already, made otherwise. "
+            "Which type has it, and which arguments?"
+        )
     if code == 406 and "inequivalent" in text:
         return "RabbitMQ closed your channel (406): the queue is there already, made otherwise. Is yours durable?"
+    if code == 403 and "default exchange" in text:
+        return (
+            "RabbitMQ closed your channel (403): the default exchange cannot be bound. Which exchange were you given?"
+        )
     return f"RabbitMQ refused something ({code} {text.split(' - ')[0]}). What did your code ask for?"
 
 
@@ -218,3 +231,65 @@ def names(events: list[Any]) -> str:
 
 def some(n: int, what: str = "message") -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+# ---- exchanges
+
+
+@contextmanager
+def fresh(broker: Any, *texts: str) -> Iterator[list[str]]:
+    """Give names for queues and exchanges of a check's own: nothing is there under them, nor is afterwards."""
+    full = [broker.name(text) for text in texts]
+
+    def clear() -> None:
+        with channel(broker) as line:
+            for name in full:
+                line.queue_delete(name)
+                line.exchange_delete(name)
+
+    clear()
+    try:
+        yield full
+    finally:
+        clear()
+
+
+def send(broker: Any, exchange: str, keys: Sequence[str]) -> None:
+    """Publish a message for each routing key, the key itself as its body, and wait until the broker has them.
+
+    NotYet: the exchange is not there.
+    """
+    try:
+        with channel(broker) as line:
+            line.confirm_delivery()
+            for key in keys:
+                line.basic_publish(exchange, key, key)
+    except ChannelClosedByBroker:
+        raise NotYet(
+            f"After your function there is no exchange `{exchange}`. Did you declare it, under the name you were given?"
+        ) from None
+
+
+def bodies(broker: Any, queue: str) -> list[str]:
+    """Take all ready messages from the queue and return their bodies. NotYet: the queue is not there."""
+    try:
+        with channel(broker) as line:
+            return [body.decode(errors="replace") for _, _, body in taken(line, queue)]
+    except ChannelClosedByBroker:
+        raise NotYet(
+            f"After your function there is no queue `{queue}`. Did you declare it, and may it outlive your connection?"
+        ) from None
+
+
+def otherwise(broker: Any, exchange: str) -> str:
+    """Return what of a lasting exchange, of whichever type, this one is not: "durable", "auto_delete", or ""."""
+    for kind in ("fanout", "direct", "topic", "headers"):
+        try:
+            with channel(broker) as line:
+                line.exchange_declare(exchange, kind, durable=True)
+            return ""
+        except ChannelClosedByBroker as error:
+            found = [what for what in ("type", "durable", "auto_delete") if f"'{what}'" in error.reply_text]
+        if found != ["type"]:
+            return found[0] if found else ""
+    return ""

@@ -26,6 +26,29 @@ def answer(lab: str, n: int, text: str, rabbit: Any = None) -> Outcome:
     return outcome
 
 
+def with_bodies(lab: str, n: int, *bodies: str, before: str = "") -> str:
+    """Return the def lines of exercise n's starter, each with another body, indented by one step less than it will be.
+
+    `before` comes first; def lines for which there is no body are left out.
+    """
+    heads = [line for line in starter(lab, n).splitlines() if line.startswith("def ")]
+    functions = (
+        "\n".join([head, *(f"    {line}" for line in body.strip("\n").splitlines())])
+        for head, body in zip(heads, bodies, strict=False)
+    )
+    return "\n".join([before, *functions])
+
+
+def assert_not_yet(outcome: Outcome, question: str) -> None:
+    assert outcome.status == "not yet", outcome
+    assert question in outcome.message, outcome
+    assert "?" in outcome.message
+
+
+def assert_correct(outcome: Outcome) -> None:
+    assert outcome.status == "correct", outcome
+
+
 def starter(lab: str, n: int) -> str:
     """Return the cell of exercise n as the learner finds it."""
     return source.tasks(lab)[n].starter

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
 from jupyter_page import Lab, chromium, find_chromium, jupyterlab  # noqa: E402
-from playwright.sync_api import Locator, expect  # noqa: E402
+from playwright.sync_api import Locator  # noqa: E402
 
 from mqlab.simulation import waiting_times  # noqa: E402
 
@@ -95,7 +95,6 @@ def main() -> None:
         with jupyterlab(notebooks, Path(private)) as url, chromium(path) as browser:
             lab = Lab(browser.new_context(viewport={"width": 1280, "height": 1500}), url)
             lab.open(NOTEBOOK)
-            expect.set_options(timeout=120_000)
             lab.run_all()
             print(
                 f"Milliseconds from a slider's move to its picture, {STEPS} moves: median (longest). Target: {TARGET}"

@@ -158,7 +158,8 @@ def pytest_command(args: Sequence[str]) -> list[str]:
     """Return pytest's command line; paths among `args` take the place of the usual ones."""
     own_paths = any(Path(arg.partition("::")[0]).exists() for arg in args)
     where = [] if own_paths else ["tests", "notebooks", "solutions"]
-    return ["pytest", "--nbval", "-n", "2", "--dist", "loadfile", *where, *args]
+    # Three workers also where there are two cores: much of the time they wait for brokers and pages.
+    return ["pytest", "--nbval", "-n", "3", "--dist", "loadfile", *where, *args]
 
 
 @app.command()

@@ -20,9 +20,10 @@ from mqlab.processes import ProcessError
 
 @pytest.fixture(autouse=True)
 def none_left() -> Iterator[None]:
+    before = psutil.Process().children()  # of other tests
     yield
     processes.stop_all()
-    assert psutil.Process().children() == []
+    assert [child for child in psutil.Process().children() if child not in before] == []
 
 
 def answer(address, marks, encoding="utf-8"):

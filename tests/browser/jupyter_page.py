@@ -31,6 +31,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # whatever leaves the machine fails at once
 ]
 PATIENCE = 30_000  # ms
+RUNS = 120_000  # ms that all cells of a notebook may take, on a slow machine
 expect.set_options(timeout=PATIENCE)
 
 SETTINGS = {
@@ -77,7 +78,7 @@ def jupyterlab(notebooks: Path, private: Path) -> Iterator[str]:
 
 def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until JupyterLab answers; raises RuntimeError with its last words when it does not."""
-    deadline = time.monotonic() + PATIENCE / 1000
+    deadline = time.monotonic() + RUNS / 1000
     while time.monotonic() < deadline and server.poll() is None:
         try:
             with urllib.request.urlopen(f"{url}/api/status", timeout=2):
@@ -168,7 +169,7 @@ class Lab:
         self.cell(0).click(position={"x": 4, "y": 4})
         self.menu("Run", "Run All Cells")
         prompts = self.page.locator(".jp-CodeCell .jp-InputArea-prompt")
-        expect(prompts.filter(has_text="[*]")).to_have_count(0)
+        expect(prompts.filter(has_text="[*]")).to_have_count(0, timeout=RUNS)
         expect(prompts.filter(has_text="[ ]")).to_have_count(0)
         self.idle()
 

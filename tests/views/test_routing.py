@@ -123,6 +123,11 @@ def tap(rabbit: Any) -> Iterator[Any]:
     tap = rabbit.watch(shared=False)
     yield tap
     tap.close()
+    with pika.BlockingConnection(pika.URLParameters(rabbit.url)) as connection, connection.channel() as channel:
+        for exchange in ("playground", "trial"):
+            channel.exchange_delete(rabbit.name(exchange))
+        for queue in WISHES:
+            channel.queue_delete(rabbit.name(queue))
 
 
 @pytest.fixture

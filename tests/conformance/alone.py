@@ -16,6 +16,7 @@ from wire import LIMIT
 from world import SCENARIOS, World, empty
 
 from mqlab import paths
+from mqlab.broker.docker import PORTS
 from mqlab.broker.node import Node
 from mqlab.broker.private import free_ports
 
@@ -41,14 +42,17 @@ class Container:
     """RabbitMQ in a container of its own, by the course's docker-compose.yml."""
 
     def __init__(self, folder: Path) -> None:
-        amqp, management = free_ports(2)
+        ports = free_ports(len(PORTS))
+        amqp, management = ports[:2]
         password = secrets.token_urlsafe(16)
-        self.environment = os.environ | {
-            "COMPOSE_PROJECT_NAME": f"mqlab-alone-{secrets.token_hex(4)}",
-            "MQLAB_RABBITMQ_PASSWORD": password,
-            "MQLAB_AMQP_PORT": str(amqp),
-            "MQLAB_MANAGEMENT_PORT": str(management),
-        }
+        self.environment = (
+            os.environ
+            | {
+                "COMPOSE_PROJECT_NAME": f"mqlab-alone-{secrets.token_hex(4)}",
+                "MQLAB_RABBITMQ_PASSWORD": password,
+            }
+            | dict(zip(PORTS, map(str, ports), strict=True))
+        )
         usual = (paths.ROOT / "docker" / "rabbitmq.conf").read_text(encoding="utf-8")
         settings = folder / "rabbitmq.conf"
         settings.write_text(usual + "".join(f"{name} = {value}\n" for name, value in LIMITS.items()), encoding="utf-8")

@@ -73,7 +73,9 @@ def test_what_was_there_before_is_asked_for(rabbit: Any) -> None:
             state = tap.settle().state()
             assert state.exchanges["before"].type == "topic"
             assert state.queues["before"].limit == 7
-            assert [(b.exchange, b.to, b.key) for b in state.bindings] == [("before", "before", "a.#")]
+            # Another test's tap may have a queue of its own there.
+            ours = [(b.exchange, b.to, b.key) for b in state.bindings if b.exchange == "before"]
+            assert ours == [("before", "before", "a.#")]
             assert {event.seen for event in tap.trace.events} == {"inferred"}
             # A message that does not come through the tap is told by the firehose.
             channel.basic_publish("before", "a.b", b"Ana")

@@ -55,7 +55,9 @@ class Container:
         )
         usual = (paths.ROOT / "docker" / "rabbitmq.conf").read_text(encoding="utf-8")
         settings = folder / "rabbitmq.conf"
-        settings.write_text(usual + "".join(f"{name} = {value}\n" for name, value in LIMITS.items()), encoding="utf-8")
+        # The MQTT plugin starts only if its own limit lies below.
+        limits = LIMITS | {"mqtt.max_packet_size_authenticated": LIMITS["max_message_size"]}
+        settings.write_text(usual + "".join(f"{name} = {value}\n" for name, value in limits.items()), encoding="utf-8")
         more = folder / "alone.yml"
         mount = f"{settings.as_posix()}:/etc/rabbitmq/rabbitmq.conf:ro"
         more.write_text(f"services:\n  rabbitmq:\n    volumes: ['{mount}']\n", encoding="utf-8")

@@ -84,6 +84,18 @@ class Hooks:
             self._note("closed")
         super().close(linger=linger)  # type: ignore[misc]
 
+    def setsockopt(self, option: int, value: Any) -> None:
+        """Set an option, as pyzmq does."""
+        self.set(option, value)
+
+    def subscribe(self, topic: str | bytes) -> None:
+        """Subscribe, as pyzmq does."""
+        self.set(zmq.SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic)
+
+    def unsubscribe(self, topic: str | bytes) -> None:
+        """Unsubscribe, as pyzmq does."""
+        self.set(zmq.UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic)
+
     def set(self, option: int, value: Any) -> None:
         """Set an option, as pyzmq does."""
         super().set(option, value)  # type: ignore[misc]
@@ -120,18 +132,6 @@ class Socket(Hooks, zmq.Socket):  # type: ignore[misc]
 
     _sending: list[bytes] | None = None
     _receiving: list[bytes] | None = None
-
-    def setsockopt(self, option: int, value: Any) -> None:
-        """Set an option, as pyzmq does."""
-        self.set(option, value)
-
-    def subscribe(self, topic: str | bytes) -> None:
-        """Subscribe, as pyzmq does."""
-        self.set(zmq.SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic)
-
-    def unsubscribe(self, topic: str | bytes) -> None:
-        """Unsubscribe, as pyzmq does."""
-        self.set(zmq.UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic)
 
     def send(self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **more: Any) -> Any:  # type: ignore[override]
         """Send one part of a message, as pyzmq does."""
@@ -281,18 +281,6 @@ class Socket(Hooks, zmq.Socket):  # type: ignore[misc]
 
 class AsyncSocket(Hooks, zmq.asyncio.Socket):  # type: ignore[misc]
     """A watched socket for asyncio."""
-
-    def setsockopt(self, option: int, value: Any) -> None:
-        """Set an option, as pyzmq does."""
-        self.set(option, value)
-
-    def subscribe(self, topic: str | bytes) -> None:
-        """Subscribe, as pyzmq does."""
-        self.set(zmq.SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic)
-
-    def unsubscribe(self, topic: str | bytes) -> None:
-        """Unsubscribe, as pyzmq does."""
-        self.set(zmq.UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic)
 
     def send(self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **more: Any) -> Any:  # type: ignore[override]
         """Send a message of one part, as pyzmq does."""

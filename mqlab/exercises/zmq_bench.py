@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import socket as plain
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 import zmq
 
-from mqlab.exercises.guard import Overtime, limit
+from mqlab.exercises.guard import Overtime, limit, raise_when_caught
 from mqlab.exercises.outcome import NotYet
 
 SECONDS = 2.5  # for one call of an answer
@@ -256,12 +257,20 @@ def _term(context: zmq.Context[Any]) -> None:
             context.term()
 
 
+class _Insisting(Overtime):
+    """Made in the thread in which it is raised, and raised there again on the line that catches it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        raise_when_caught(sys._getframe(1))
+
+
 def _stop(thread: threading.Thread) -> None:
     """Raise Overtime in a thread of the answer's that does not end: the only way into its endless loop."""
-    for _ in range(100):  # an `except:` of its own may catch some of them
-        if thread.ident and thread.is_alive():
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Overtime))
-            thread.join(0.01)
+    until = time.monotonic() + PATIENCE / 1000
+    while thread.ident and thread.is_alive() and time.monotonic() < until:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Insisting))
+        thread.join(0.05)
 
 
 # ---- what is seen from outside

@@ -15,7 +15,9 @@ import anywidget
 import matplotlib
 import traitlets
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from mqlab.views import palette
 
@@ -93,11 +95,12 @@ class Plot(anywidget.AnyWidget):
 
     def __init__(self, draw: Draw, title: str, sliders: dict[str, Slider], panels: int = 1) -> None:
         self._draw, self._panels, self._of = draw, panels, sliders
+        self._figure = Figure()
         values = {name: each.value for name, each in sliders.items()}
-        figure, says = self._drawn(values)
+        svg, says = self._drawn(values, _themed)
         super().__init__(
             _title=title,
-            _svg=_themed(figure),
+            _svg=svg,
             _says=says,
             _sliders=[{"name": name, **asdict(each)} for name, each in sliders.items()],
             _values=values,
@@ -120,19 +123,23 @@ class Plot(anywidget.AnyWidget):
             if name not in self._of:
                 raise ValueError(f"There is no slider {name!r}. There are: {', '.join(self._of) or 'none'}.")
         chosen = self.values | {name: self._of[name].fitted(value) for name, value in values.items()}
-        figure, says = self._drawn(chosen)
+        svg, says = self._drawn(chosen, _themed)
         with self.hold_sync():
-            self._values, self._says, self._svg = chosen, says, _themed(figure)
+            self._values, self._says, self._svg = chosen, says, svg
 
-    def _drawn(self, values: dict[str, float]) -> tuple[Figure, str]:
+    def _drawn(self, values: dict[str, float], written: Callable[[Figure], str]) -> tuple[str, str]:
+        """Draw, and return the figure as it is written, and the sentence."""
         with _lock, matplotlib.rc_context(_RC):
-            figure = Figure(figsize=_INCHES)
-            axes = figure.subplots(1, self._panels, gridspec_kw=_ROOM)
-            says = self._draw(axes, **values)
-            figure.canvas.draw_idle()
-        if not isinstance(says, str):
-            raise TypeError("The function that draws a plot returns a sentence that says what is to be seen.")
-        return figure, says
+            if len(self._figure.axes) == self._panels:
+                for ax in self._figure.axes:
+                    _wipe(ax)
+            else:  # there are none yet, or the last picture has made more
+                self._figure = Figure(figsize=_INCHES)
+                self._axes = self._figure.subplots(1, self._panels, gridspec_kw=_ROOM)
+            says = self._draw(self._axes, **values)
+            if not isinstance(says, str):
+                raise TypeError("The function that draws a plot returns a sentence that says what is to be seen.")
+            return written(self._figure), says
 
     def _hear(self, _: Any, message: dict[str, Any], buffers: object = None) -> None:
         match message:
@@ -150,12 +157,7 @@ class Plot(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is not None:
-            figure, _ = self._drawn(self.values)
-            with _lock, matplotlib.rc_context(_RC), io.BytesIO() as file:
-                figure.savefig(
-                    file, format="png", dpi=_STILL, facecolor=palette.LIGHT["paper"], metadata={"Software": None}
-                )
-                bundle[0]["image/png"] = base64.b64encode(file.getvalue()).decode("ascii")
+            bundle[0]["image/png"], _ = self._drawn(self.values, _still)
             bundle[1]["image/png"] = {"width": round(_INCHES[0] * 96)}
         return bundle
 
@@ -169,9 +171,29 @@ def show(draw: Draw, *, title: str, panels: int = 1, **sliders: Slider) -> Plot:
     return Plot(draw, title, sliders, panels)
 
 
+def _wipe(ax: Axes) -> None:
+    """Take off what was drawn, and keep the axes with their ticks: to make these is a third of a picture's time."""
+    legend = ax.get_legend()
+    for artist in [*ax.lines, *ax.patches, *ax.collections, *ax.texts, *ax.images, *([legend] if legend else [])]:
+        artist.remove()
+    ax.containers.clear()
+    ax.set(aspect="auto", xscale="linear", yscale="linear", xlim=(0, 1), ylim=(0, 1), xlabel="", ylabel="", title="")
+    ax.set_prop_cycle(None)
+    ax.dataLim.set_points(Bbox.null().get_points())
+    ax.ignore_existing_data_limits = True
+    ax.autoscale(True)
+
+
+def _still(figure: Figure) -> str:
+    """Return the figure as a PNG, in base64."""
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png", dpi=_STILL, facecolor=palette.LIGHT["paper"], metadata={"Software": None})
+        return base64.b64encode(file.getvalue()).decode("ascii")
+
+
 def _themed(figure: Figure) -> str:
     """Return the figure as an SVG whose text and axes have the colours of the page's theme."""
-    with _lock, matplotlib.rc_context(_RC), io.StringIO() as file:
+    with io.StringIO() as file:
         figure.savefig(file, format="svg", metadata={"Date": None})
         picture = file.getvalue()
     picture = picture[picture.index("<svg") :]

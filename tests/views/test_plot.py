@@ -45,6 +45,36 @@ def test_the_picture_takes_the_colours_of_the_theme_and_is_the_same_each_time() 
     assert "<style" not in one and "metadata" not in one and ">time</text>" in one
 
 
+def many_things(ax: Axes, kind: int) -> str:
+    if kind == 0:
+        ax.plot([1, 10, 100], [5, 2, 9], label="one")
+        ax.set(xscale="log", yscale="log", title="logarithms")
+        ax.legend()
+    elif kind == 1:
+        ax.errorbar([1, 2], [3, 4], [1, 1], fmt="o", label="two")
+        ax.fill_between([0, 3], [0, 1])
+        ax.set(xlabel="x", ylim=(5, 0))
+        ax.annotate("here", (1, 3), (2, 1), arrowprops={})
+    elif kind == 2:
+        ax.bar(["a", "b", "c"], [1, 2, 3])
+        ax.twinx().plot([0, 1], [100, 200])
+    elif kind == 3:
+        ax.plot([5, 6], [-7, 8])
+        ax.invert_yaxis()
+    else:
+        ax.imshow([[0, 1], [1, 0]])
+        ax.set_xticks([0, 1], ["no", "yes"])
+    return ""
+
+
+def test_nothing_of_the_picture_before_is_left_in_the_next_one() -> None:
+    fresh = [plot.show(many_things, title="", kind=plot.slider("kind", 0, 4, value=kind))._svg for kind in range(5)]
+    moved = plot.show(many_things, title="", kind=plot.slider("kind", 0, 4))
+    for kind in (3, 1, 0, 2, 1, 3, 3, 0, 4, 0, 2, 2, 4, 3, 1):
+        moved.set(kind=kind)
+        assert moved._svg == fresh[kind], kind
+
+
 def test_it_has_a_still_picture_for_where_no_widget_can_be_shown() -> None:
     bundle = plot.show(line, title="A line")._repr_mimebundle_()
     assert bundle is not None

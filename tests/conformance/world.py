@@ -39,6 +39,7 @@ class Scenario:
     Reasons, where there are any: `differs`, why RabbitMQ 3.10 answers otherwise; `absent`, why it is not even asked: it
     knows nothing of the matter and would only let us wait; `ours`, why the embedded broker answers otherwise.
     `chance`: why RabbitMQ itself may answer otherwise now and then; it is played again then, some times.
+    `either`: where it has two words for one thing and chance tells one of them, the other one and the one recorded.
     `alone`: it wants a broker to itself, of which it needs this: limits, alarms, stop or kill.
     """
 
@@ -49,9 +50,10 @@ class Scenario:
     ours: str = ""
     alone: str = ""
     chance: str = ""
+    either: tuple[tuple[str, str], ...] = ()
 
 
-def scenario(play: Callable[[Any], Any] | None = None, suffix: str = "", **reasons: str) -> Any:
+def scenario(play: Callable[[Any], Any] | None = None, suffix: str = "", **reasons: Any) -> Any:
     """Collect a function of a `World` under the name of its file and its own."""
 
     def collect(play: Callable[[Any], Any]) -> Callable[[Any], Any]:

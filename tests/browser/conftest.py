@@ -1,6 +1,5 @@
 """What the tests in the browser share: one JupyterLab, one Chromium, and a window for each test."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -201,17 +200,8 @@ def window(browser: Browser, server: str) -> Iterator[Callable[..., Lab]]:
 
 @pytest.fixture
 def lab(window: Callable[..., Lab]) -> Lab:
-    """One window, in the light theme."""
+    """One window."""
     return window()
-
-
-@pytest.fixture(params=["light", "dark"])
-def theme(request: pytest.FixtureRequest, notebooks: Path, server: str) -> Iterator[str]:
-    """Each theme in turn: windows opened from now on begin with it."""
-    file = notebooks.parent / "settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
-    file.write_text(json.dumps({"theme": f"JupyterLab {request.param.title()}"}), encoding="utf-8")
-    yield request.param
-    file.unlink()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 FLAGS = [
@@ -112,7 +112,7 @@ class Lab:
         context.on("request", lambda request: self._note(request.url))
         self.page.on("websocket", lambda socket: self._note(socket.url))
         self.ending = False
-        self.page.on("console", lambda message: self._complain(message.text) if message.type == "error" else None)
+        self.page.on("console", lambda message: self._complain(message) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def _note(self, url: str) -> None:
@@ -120,10 +120,13 @@ class Lab:
         if not url.startswith((f"http{here}/", f"ws{here}/", "data:", "blob:")):
             self.outside.append(url)
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, message: ConsoleMessage) -> None:
         # A kernel that shuts down sends from several threads at once: its last messages get mixed up (ipykernel 7.4).
-        if not (self.ending and text.startswith("Kernel message validation error")):
-            self.errors.append(text)
+        mixed_up = self.ending and message.text.startswith("Kernel message validation error")
+        # To list kernels fails while one of them is starting (jupyter_server 2).
+        starting = "(Internal Server Error)" in message.text and "/api/kernels?" in message.location["url"]
+        if not (mixed_up or starting):
+            self.errors.append(f"{message.text} {message.location['url']}")
 
     def open(self, notebook: str) -> None:
         """Open a notebook and wait for its kernel."""
@@ -152,6 +155,12 @@ class Lab:
         light = str(name == "Light").lower()
         self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+    def themes(self) -> Iterator[str]:
+        """Show the page in the dark theme, then in the light one again, in which the next window begins."""
+        for name in ("Dark", "Light"):
+            self.theme(name)
+            yield name.lower()
 
     def idle(self) -> None:
         """Wait until the kernel is there and has nothing to do."""

@@ -9,15 +9,13 @@ from playwright.sync_api import Locator, Page, expect
 PICTURE, MOMENT, PRODUCER, RIVALS, QUIZ = 13, 19, 22, 46, 56  # cells
 
 
-def test_run_all_and_steer(theme: str, lab: Lab, screenshot: Callable[[Page | Locator, str], None]) -> None:
+def test_run_all_and_steer(lab: Lab, screenshot: Callable[[Page | Locator, str], None]) -> None:
     lab.open("01-fifo-principle.ipynb")
-    expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-light", str(theme == "light").lower())
     lab.run_all()
 
     # Python has steered the picture to moment 9; now mouse and keyboard steer Python.
     view = lab.player(PICTURE)
     view.expect_at(9, 11)
-    screenshot(view.root, f"01-desk-{theme}")
     view.button("Step").click()
     view.expect_at(10, 11)
     view.record("m:help desk:2")
@@ -45,7 +43,6 @@ def test_run_all_and_steer(theme: str, lab: Lab, screenshot: Callable[[Page | Lo
     view.mark("get:help desk:Olu").click()
     expect(view.root.get_by_role("alert")).to_contain_text("IndexError")
     view.still()
-    screenshot(view.root, f"01-producer-{theme}")
 
     # One click, three rivals.
     view = lab.player(RIVALS)
@@ -53,10 +50,12 @@ def test_run_all_and_steer(theme: str, lab: Lab, screenshot: Callable[[Page | Lo
     view.mark("put:queue:Campus").click()
     view.expect_at(30, 30)
     view.still()
-    screenshot(view.root, f"01-rivals-{theme}")
+    for theme in lab.themes():
+        for n, name in {PICTURE: "desk", PRODUCER: "producer", RIVALS: "rivals"}.items():
+            screenshot(lab.player(n).root, f"01-{name}-{theme}")
 
 
-def test_the_quiz_by_mouse_keyboard_and_screen_reader(theme: str, lab: Lab, screenshot: Callable[..., None]) -> None:
+def test_the_quiz_by_mouse_keyboard_and_screen_reader(lab: Lab, screenshot: Callable[..., None]) -> None:
     lab.open("01-fifo-principle.ipynb")
     lab.run_all()
     quiz = lab.cell(QUIZ).get_by_role("group", name="Quiz")
@@ -76,7 +75,8 @@ def test_the_quiz_by_mouse_keyboard_and_screen_reader(theme: str, lab: Lab, scre
     expect(second.get_by_role("radio", name="… must work")).to_be_checked()
     expect(second.get_by_role("status")).to_contain_text("✕ Not quite.")
     expect(lab.cell(QUIZ)).to_have_class(re.compile("jp-mod-active"))
-    screenshot(quiz, f"01-quiz-{theme}")
-    assert lab.findings(".mqlab-quiz") == []
+    for theme in lab.themes():
+        screenshot(quiz, f"01-quiz-{theme}")
+        assert lab.findings(".mqlab-quiz") == []
     lab.run(QUIZ)
     expect(quiz).to_contain_text("1 of 5 answered right.")

@@ -8,9 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 BUFFER = "Producers"  # a slider that only the buffer has
 
 
-def test_the_buffer_runs_and_is_steered(
-    theme: str, lab: Lab, screenshot: Callable[[Page | Locator, str], None]
-) -> None:
+def test_the_buffer_runs_and_is_steered(lab: Lab, screenshot: Callable[[Page | Locator, str], None]) -> None:
     lab.open("02-bounded-buffer.ipynb")
     lab.run_all()
     cell = lab.page.locator(".jp-CodeCell").filter(has=lab.page.get_by_text(BUFFER, exact=True)).first
@@ -19,7 +17,8 @@ def test_the_buffer_runs_and_is_steered(
     expect(view.caption).to_contain_text("is ready to take messages")
     cell.get_by_role("button", name="Start", exact=True).click()
     expect(view.svg).to_contain_text("waits: full")  # two producers, one consumer, all at one a second: in 4 s
-    screenshot(cell.locator(".jp-OutputArea"), f"02-buffer-{theme}")
+    for theme in lab.themes():
+        screenshot(cell.locator(".jp-OutputArea"), f"02-buffer-{theme}")
 
     slider = cell.get_by_role("slider").nth(4)  # the moment, producers, puts, places, consumers, takes
     slider.focus()

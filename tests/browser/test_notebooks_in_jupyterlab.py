@@ -29,10 +29,9 @@ def test_run_all_twice_and_steer(name: str, window: Callable[..., Lab], screensh
     for view in plots.all():
         slide(view)
     assert players.count() + plots.count(), "a picture that moves"
-    for theme in ("Dark", "Light"):  # JupyterLab keeps the last one for the next window
-        lab.theme(theme)
+    for theme in lab.themes():
         for n, view in enumerate([*players.all(), *plots.all()], 1):
-            screenshot(view, f"{name[:2]}-{n}-{theme.lower()}")
+            screenshot(view, f"{name[:2]}-{n}-{theme}")
 
 
 def steer(view: Player) -> None:

@@ -15,8 +15,8 @@ Take = Callable[[Page | Locator, str], None]
 
 
 @pytest.fixture
-def tapped(theme: str, window: Callable[..., Lab], notebooks: object) -> Lab:
-    """One window on the notebook with a tap, in each theme: its picture is there, and exchange and queues."""
+def tapped(window: Callable[..., Lab], notebooks: object) -> Lab:
+    """One window on the notebook with a tap: its picture is there, and exchange and queues."""
     lab = window(viewport={"width": 1280, "height": 1000})
     lab.open("tapped.ipynb")
     lab.run(0)
@@ -31,7 +31,7 @@ def held(lab: Lab, who: str) -> set[str]:
     return {t.split(":")[0] for t in titles if re.search(rf"unacked, {who}\b", t)}
 
 
-def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, theme: str, screenshot: Take) -> None:
+def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, screenshot: Take) -> None:
     view = tapped.player(1)
     expect(view.svg.get_by_text("course.#")).to_be_visible()
     expect(view.svg.get_by_text("mails", exact=True)).to_be_visible()
@@ -39,7 +39,8 @@ def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, theme
     expect(view.svg.get_by_text("3 of 3")).to_have_count(2)
     ada, olu = held(tapped, "Ada"), held(tapped, "Olu")
     assert len(ada) == len(olu) == 3 and not ada & olu
-    screenshot(view.root, f"topology-{theme}")
+    for theme in tapped.themes():
+        screenshot(view.root, f"topology-{theme}")
     before = int(view.slider.get_attribute("max"))
 
     view.mark("cut:Olu").click()
@@ -49,7 +50,8 @@ def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, theme
     titles = view.svg.locator(".mq-token title").all_text_contents()
     assert {t.split(":")[0] for t in titles if ": requeued" in t} == olu
     assert held(tapped, "Ada") == ada
-    screenshot(view.root, f"topology-cut-{theme}")
+    for theme in tapped.themes():
+        screenshot(view.root, f"topology-cut-{theme}")
     assert "Ada holds" in tapped.run(4) and "[]" in tapped.run(4)
 
     after = int(view.slider.get_attribute("max"))
@@ -80,7 +82,7 @@ def test_a_consumer_killed_by_a_click_gives_its_messages_back(tapped: Lab, theme
 
 @pytest.fixture
 def lab_with_tap(window: Callable[..., Lab]) -> Lab:
-    """One window, in the light theme: a broker with ten messages, two consumers hold three each."""
+    """One window: a broker with ten messages, two consumers hold three each."""
     lab = window(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
     lab.open("tapped.ipynb")
     for cell in range(4):
@@ -172,15 +174,16 @@ def test_the_wire_is_folded_and_opened_by_clicks(lab_with_tap: Lab, screenshot: 
     expect(view.svg.get_by_text(re.compile("^channel 1: .* frames"))).to_have_count(0)
 
 
-def test_no_serious_finding_by_axe(tapped: Lab, theme: str, screenshot: Take) -> None:
+def test_no_serious_finding_by_axe(tapped: Lab, screenshot: Take) -> None:
     """Topology, wire and timeline, as axe-core judges them, in both themes; only about our own part of the page."""
     for cell in (3, 7, 8):
         tapped.run(cell)
-    screenshot(tapped.player(8).root, f"timeline-{theme}")
-    for cell in (1, 7, 8):
-        tapped.player(cell).root.scroll_into_view_if_needed()
-        tapped.player(cell).still()
-    assert tapped.findings(".mqlab-player") == []
+    for theme in tapped.themes():
+        screenshot(tapped.player(8).root, f"timeline-{theme}")
+        for cell in (1, 7, 8):
+            tapped.player(cell).root.scroll_into_view_if_needed()
+            tapped.player(cell).still()
+        assert tapped.findings(".mqlab-player") == []
 
 
 def test_the_broker_is_stopped_by_a_click_and_comes_back(lab_with_tap: Lab) -> None:

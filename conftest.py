@@ -10,12 +10,31 @@ from typing import Any
 
 import pytest
 from nbval.plugin import IPyNbCell
+from xdist.scheduler import LoadFileScheduling
 
 from mqlab.exercises.strict import execute_with_history
 
+BROWSER = "tests/browser/"  # how the names of tests begin that open one
 ROOT = Path(__file__).parent
 REQUIRED = os.environ.get("MQLAB_REQUIRE") == "1"
 _temporary = tempfile.TemporaryDirectory(prefix="mqlab-tests-", ignore_cleanup_errors=True)
+
+
+class _OneBrowser(LoadFileScheduling):
+    """A worker gets whole files, one of them all files that open a browser: two browsers slow each other down."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Take the place of `--dist loadfile`."""
+    return _OneBrowser(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the browser, which takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
 
 
 def pytest_configure(config: pytest.Config) -> None:

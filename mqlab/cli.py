@@ -159,7 +159,7 @@ def pytest_command(args: Sequence[str]) -> list[str]:
     own_paths = any(Path(arg.partition("::")[0]).exists() for arg in args)
     where = [] if own_paths else ["tests", "notebooks", "solutions"]
     # Three workers also where there are two cores: much of the time they wait for brokers and pages.
-    return ["pytest", "--nbval", "-n", "3", "--dist", "loadfile", *where, *args]
+    return ["pytest", "--nbval", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *where, *args]
 
 
 @app.command()

@@ -198,7 +198,8 @@ def test_pytest_gets_the_usual_paths_or_the_ones_asked_for(monkeypatch: pytest.M
     monkeypatch.chdir(ROOT)
     usual = ["tests", "notebooks", "solutions"]
     assert cli.pytest_command(["-k", "fold"])[-5:] == [*usual, "-k", "fold"]
-    assert cli.pytest_command(["tests/test_cli.py::test_x"])[-3:] == ["--dist", "loadfile", "tests/test_cli.py::test_x"]
+    one = "tests/test_cli.py::test_x"
+    assert cli.pytest_command([one])[-2:] == ["--no-loadscope-reorder", one]
 
 
 SLEEPER = """

@@ -30,7 +30,7 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # whatever leaves the machine fails at once
 ]
-PATIENCE = 30_000  # ms
+PATIENCE = 60_000  # ms
 RUNS = 120_000  # ms that all cells of a notebook may take, on a slow machine
 expect.set_options(timeout=PATIENCE)
 

@@ -7,7 +7,7 @@ Source: Asmussen, Glynn: Stochastic Simulation, chapters I and IV.
 
 import heapq
 from dataclasses import dataclass
-from math import sqrt
+from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,19 +113,21 @@ def _one_by_one(arrived: Times, work: Times, consumers: int, room: int | None) -
     """Run messages through a queue, each to the consumer that is free first; who finds no room is lost."""
     free = [0.0] * consumers
     inside: list[float] = []  # when each of those that are there is done: a heap, kept where room is limited
-    kept = []
+    begun = []
     for at, takes in zip(arrived.tolist(), work.tolist(), strict=True):
         begins = at if at > free[0] else free[0]
         if room is not None:
             while inside and inside[0] <= at:
                 heapq.heappop(inside)
             if len(inside) == room:
+                begun.append(nan)  # never
                 continue
             heapq.heappush(inside, begins + takes)
         heapq.heapreplace(free, begins + takes)
-        kept.append((at, begins, begins + takes))
-    came, begun, done = np.array(kept).reshape(-1, 3).T
-    return Run(came, begun, done, len(arrived) - len(kept))
+        begun.append(begins)
+    found = np.array(begun)
+    kept = ~np.isnan(found)
+    return Run(arrived[kept], found[kept], found[kept] + work[kept], int(np.sum(~kept)))
 
 
 def interval(values: Times) -> tuple[float, float]:

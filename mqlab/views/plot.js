@@ -38,10 +38,8 @@ function render({ model, el }) {
     waits = false;
     model.send({ set: Object.fromEntries(inputs.map(({ key, input }) => [key, Number(input.value)])) });
   };
-  const draw = () => {
-    picture.innerHTML = model.get("_svg"); // made by plot.py
-    says.textContent = model.get("_says");
-  };
+  const draw = () => (picture.innerHTML = model.get("_svg")); // made by plot.py
+  const tell = () => (says.textContent = model.get("_says"));
   const place = () => {
     if (busy) return; // the reader's hand goes first
     inputs.forEach(({ key, input }) => (input.value = model.get("_values")[key]));
@@ -57,14 +55,17 @@ function render({ model, el }) {
   root.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Tab") event.stopPropagation();
   });
-  model.on("change:_svg change:_says", draw);
+  model.on("change:_svg", draw);
+  model.on("change:_says", tell);
   model.on("change:_values", place);
   model.on("msg:custom", heard);
   draw();
+  tell();
   place();
   el.append(root);
   return () => {
-    model.off("change:_svg change:_says", draw);
+    model.off("change:_svg", draw);
+    model.off("change:_says", tell);
     model.off("change:_values", place);
     model.off("msg:custom", heard);
   };

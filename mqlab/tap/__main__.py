@@ -20,7 +20,7 @@ from typing import Any
 
 from mqlab.broker.node import Node
 from mqlab.saving import state_to_json
-from mqlab.tap.firehose import Firehose
+from mqlab.tap.firehose import QUEUE, Firehose
 from mqlab.tap.links import Record
 from mqlab.tap.proxy import Proxy
 from mqlab.tap.witness import Witness
@@ -112,7 +112,10 @@ class Program:
         try:
             vhost = self.wanted["vhost_path"]
             found = [self.node.api("GET", f"{kind}/{vhost}", limit=5) for kind in ("exchanges", "queues", "bindings")]
-            self.witness.seed(*found)
+            exchanges, queues, bindings = found
+            queues = [each for each in queues if not each["name"].startswith(QUEUE)]
+            bindings = [each for each in bindings if not each["destination"].startswith(QUEUE)]
+            self.witness.seed(exchanges, queues, bindings)
         except (OSError, LookupError, TypeError):
             pass  # it does not say: then what the tap sees is all there is
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
+from uuid import uuid4
 
 import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
@@ -17,6 +18,7 @@ from mqlab.tap.reading import label_of
 from mqlab.tap.streams import Unit
 
 EXCHANGE = "amq.rabbitmq.trace"
+QUEUE = "mqlab.firehose."  # how the names of our own queues begin, which no picture shows
 LIMIT = 5.0  # seconds for each step
 
 
@@ -44,7 +46,7 @@ class Firehose(threading.Thread):
             self._switch(True)
             with pika.BlockingConnection(self._parameters) as self._connection:
                 channel = self._connection.channel()
-                queue = channel.queue_declare("", exclusive=True).method.queue
+                queue = channel.queue_declare(f"{QUEUE}{uuid4().hex}", exclusive=True).method.queue
                 channel.queue_bind(queue, EXCHANGE, "publish.#")
                 channel.basic_consume(queue, self._heard, auto_ack=True)
                 if not self._over.is_set():

@@ -59,6 +59,16 @@ def test_watching_again_begins_anew_and_closed_it_leaves_nothing(rabbit: Any) ->
     assert not process.is_running()
 
 
+def test_what_another_tap_made_for_itself_is_not_shown(rabbit: Any) -> None:
+    first = rabbit.watch()
+    second = rabbit.watch(shared=False)
+    try:
+        assert second.settle().state().queues == {} and len(second.trace) == 0
+    finally:
+        second.close()
+        first.close()
+
+
 def test_no_password_and_no_secret_is_in_a_saved_trace(rabbit: Any, tmp_path: Any) -> None:
     tap = rabbit.watch()
     try:

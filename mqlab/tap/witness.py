@@ -428,6 +428,8 @@ class Witness:
     def queue_declared(self, unit: Unit, link: Link, channel: Channel | None, method: Any, name: str) -> None:
         if channel:
             channel.last_queue = name
+        if name.startswith(f"{REPLY_TO}."):  # an address that is asked for, and no queue
+            return
         if method.passive:
             self.know_queue(name, {})
             if name not in self.state.queues:

@@ -249,6 +249,7 @@ def a_request_is_answered(run: Run) -> None:
     publish(run, asking, "2 + 3", key="questions", reply_to="amq.rabbitmq.reply-to", correlation_id="1")
     answering = run.channel("Olu")
     _, properties, _ = answering.basic_get("questions", auto_ack=True)
+    answering.queue_declare(properties.reply_to, passive=True)  # does anybody wait there? It is no queue
     run.wait()
     publish(run, answering, "5", key=properties.reply_to, correlation_id="1")
     replies.expect(1)

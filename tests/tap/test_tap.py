@@ -10,12 +10,20 @@ import pika
 import psutil
 import pytest
 
+from mqlab import broker
 from mqlab.broker import BrokerError
 from mqlab.broker.node import in_path
 from mqlab.exercises import bench
 from mqlab.tap import Tap
 
 LIMIT = 20  # seconds
+
+
+@pytest.fixture
+def rabbit(rabbit: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A broker with a space of this file's own: what other tests leave in theirs would be seen."""
+    monkeypatch.setenv("MQLAB_SPACE", f"tap-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    return broker.start()
 
 
 def test_names_say_who_connects(rabbit: Any) -> None:

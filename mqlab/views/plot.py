@@ -178,9 +178,10 @@ def show(draw: Draw, *, title: str, panels: int = 1, **sliders: Slider) -> Plot:
 
 def _fix_labels(ax: Axes) -> None:
     """Give the names of both axes a place of their own: to look for one beside the numbers takes long."""
-    for axis, across, up in ((ax.xaxis, 0.0, -_LABELS[0]), (ax.yaxis, -_LABELS[1], 0.0)):
-        moved = ax.transAxes + ScaledTranslation(across / 72, up / 72, ax.figure.dpi_scale_trans)
-        axis.set_label_coords(0.5 if up else 0, 0 if up else 0.5, transform=moved)
+    below, left = (point / 72 for point in _LABELS)  # inches
+    inches = ax.figure.dpi_scale_trans
+    ax.xaxis.set_label_coords(0.5, 0, transform=ax.transAxes + ScaledTranslation(0, -below, inches))
+    ax.yaxis.set_label_coords(0, 0.5, transform=ax.transAxes + ScaledTranslation(-left, 0, inches))
 
 
 def _wipe(ax: Axes) -> None:
